@@ -1,0 +1,1 @@
+"""Phase-based study pipeline for Slurm: orchestration. Never imports torch or the training code."""

@@ -1,0 +1,1 @@
+"""Statistics, verdicts and the analysis of each kind of phase: values in, values out."""

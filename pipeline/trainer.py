@@ -1,0 +1,149 @@
+"""The trainer seam: what a study's `trainer = "module:Class"` must offer, and its loader.
+
+A trainer is a plain class with these attributes and methods; nothing is inherited and nothing of
+this module needs to be imported by it (the protocols are structural). Its module must import
+without torch: `config_type`, `metrics`, `stack_key` and `total_steps` are used on the login node.
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+
+from pydantic import BaseModel
+
+from pipeline.errors import PipelineError
+
+
+class TrainingRun(Protocol):
+    """One run as the trainer sees it."""
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run, unique in its phase."""
+
+    @property
+    def seed(self) -> int:
+        """Decides data, initial weights and noise, in every condition alike."""
+
+    @property
+    def config(self) -> Any:
+        """The resolved config, an instance of the trainer's `config_type`."""
+
+    @property
+    def directory(self) -> Path:
+        """Folder of this attempt, where the trainer may keep its checkpoint; it exists."""
+
+
+class TrainingContext(Protocol):
+    """What the worker offers a trainer while it trains."""
+
+    def report(
+        self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
+    ) -> None:
+        """Append one line to the run's metrics.jsonl: progress and points of curves."""
+
+    def should_stop(self) -> bool:
+        """True once the job was asked to end (SIGUSR2, SIGTERM): checkpoint and return soon."""
+
+
+class Measurement(Protocol):
+    """A mean over `count` evaluated items with its standard error, in the metric's unit."""
+
+    @property
+    def value(self) -> float:
+        """The mean."""
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean, from the spread over the evaluated items."""
+
+    @property
+    def count(self) -> int:
+        """Number of evaluated items."""
+
+
+class TrainingOutcome(Protocol):
+    """What training one run came to."""
+
+    @property
+    def run_id(self) -> str:
+        """The run this is about."""
+
+    @property
+    def failure(self) -> str | None:
+        """None when training ended well, else one line such as "loss is nan at step 311"."""
+
+    @property
+    def metrics(self) -> Mapping[str, Measurement]:
+        """Final value of every name in the trainer's `metrics`; empty after a failure."""
+
+    @property
+    def references(self) -> Mapping[str, Mapping[str, Measurement]]:
+        """Trivial predictors on the same held-out data: metric name -> predictor -> value."""
+
+    @property
+    def data_digests(self) -> Mapping[str, str]:
+        """SHA-256 of each held-out set the metrics were measured on, by its name."""
+
+    @property
+    def details(self) -> Mapping[str, str | int | float]:
+        """Facts for the record: device, parameters, train_seconds, precision, versions, ..."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Trains stacks of runs; instantiated without arguments."""
+
+    config_type: ClassVar[type[BaseModel]]
+    """Config of one run; must forbid unknown keys."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of the final metrics, so that a typo in a study dies before anything is submitted."""
+
+    def stack_key(self, config: Any) -> str:
+        """Runs whose keys are equal may be trained together in one process."""
+
+    def total_steps(self, config: Any) -> int:
+        """Number of optimiser steps of a run, for forecasts."""
+
+    def train(
+        self, runs: Sequence[TrainingRun], context: TrainingContext
+    ) -> Iterable[TrainingOutcome]:
+        """Train the runs (equal stack keys) and yield an outcome for each that ended.
+
+        A run without an outcome counts as not ended: that is how a trainer answers
+        `should_stop()`.
+        """
+
+
+def load_trainer(reference: str) -> Trainer:
+    """Return an instance of the trainer that "package.module:Class" names.
+
+    Raises:
+        PipelineError: the module or class does not exist, or it is no trainer.
+    """
+    module_name, colon, class_name = reference.partition(":")
+    if not (module_name and colon and class_name):
+        raise PipelineError(f'trainer = "{reference}" is not of the form "package.module:Class"')
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise PipelineError(
+            f'trainer = "{reference}": cannot import {module_name} ({error}); '
+            "is it installed in this environment?"
+        ) from error
+    trainer_type = getattr(module, class_name, None)
+    if trainer_type is None:
+        raise PipelineError(f'trainer = "{reference}": {module_name} has no class {class_name}')
+    missing = [
+        name
+        for name in ("config_type", "metrics", "stack_key", "total_steps", "train")
+        if not hasattr(trainer_type, name)
+    ]
+    if missing:
+        raise PipelineError(
+            f'trainer = "{reference}": {class_name} lacks {", ".join(missing)} '
+            "(see pipeline/trainer.py for what a trainer offers)"
+        )
+    return cast(Trainer, trainer_type())

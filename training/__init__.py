@@ -1,0 +1,1 @@
+"""The science of the first study (IRED): data, energy network, training. Never imports pipeline."""
