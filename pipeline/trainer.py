@@ -6,6 +6,7 @@ without torch: `config_type`, `metrics`, `stack_key` and `total_steps` are used 
 """
 
 import importlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
@@ -117,8 +118,10 @@ class Trainer(Protocol):
         """
 
 
-def load_trainer(reference: str) -> Trainer:
+def load_trainer(reference: str, workspace: Path) -> Trainer:
     """Return an instance of the trainer that "package.module:Class" names.
+
+    Modules are looked up among the installed ones first, then in the workspace.
 
     Raises:
         PipelineError: the module or class does not exist, or it is no trainer.
@@ -126,11 +129,14 @@ def load_trainer(reference: str) -> Trainer:
     module_name, colon, class_name = reference.partition(":")
     if not (module_name and colon and class_name):
         raise PipelineError(f'trainer = "{reference}" is not of the form "package.module:Class"')
+    if str(workspace) not in sys.path:
+        sys.path.append(str(workspace))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
         raise PipelineError(
-            f'trainer = "{reference}": cannot import {module_name} ({error}); '
+            f'trainer = "{reference}": cannot import {module_name} '
+            f"({type(error).__name__}: {error}); "
             "is it installed in this environment?"
         ) from error
     trainer_type = getattr(module, class_name, None)

@@ -1,0 +1,276 @@
+"""The phase machine: one step of a study, in words a user reads.
+
+Under the lock: learn what happened, analyse what is complete, submit what comes next. Doing it
+twice in a row changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
+from pipeline.lock import exclusive
+from pipeline.plan import RunSpec, pack, plan_study
+from pipeline.provenance import now
+from pipeline.publish import publish
+from pipeline.reconcile import Event, observe, reconcile
+from pipeline.scheduler import scheduler_for
+from pipeline.site import Site
+from pipeline.state import PhaseRecord, RunRecord, RunStatus, State
+from pipeline.submit import free_places, settle_intents, submit_runs
+
+OnWait = Callable[[str], None]
+
+
+@dataclass
+class Step:
+    """What one `advance` saw and did."""
+
+    state: State
+    did: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def advance(site: Site, on_wait: OnWait = lambda _: None) -> Step:
+    """Carry the study one step on.
+
+    Raises:
+        PipelineError: see the errors of loading, submitting and publishing.
+    """
+    with exclusive(site.workspace.state_dir / "lock", on_wait=on_wait):
+        step = _look(site)
+        _carry_on(site, step)
+        return step
+
+
+def preview(site: Site) -> Step:
+    """What `advance` would do now; nothing is written or submitted."""
+    state, _ = with_plan(site, site.store.load())
+    state, events = reconcile(state, observe(site.workspace, state))
+    step = Step(state, did=_told(events))
+    for phase in site.study.file.phases:
+        if _complete(state, phase):
+            if state.phases[phase].analysed != _results_digest(state, phase):
+                step.did.append(f"would analyse {phase} and render RESULTS.md")
+            continue
+        tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
+        free = free_places(site.profile, state)
+        admitted = tasks if free is None else tasks[:free]
+        if admitted:
+            runs = sum(len(task.runs) for task in admitted)
+            step.did.append(
+                f"would submit {runs} runs of {phase} in {len(admitted)} tasks "
+                f"to profile {site.profile_name}"
+            )
+        break
+    return step
+
+
+def retry(site: Site, keys: Sequence[str]) -> Step:
+    """Plan failed runs anew, all of them when `keys` is empty; the next step submits them.
+
+    Raises:
+        PipelineError: a key names no failed run.
+    """
+    with exclusive(site.workspace.state_dir / "lock"):
+        step = _look(site)
+        failed = [k for k, run in step.state.runs.items() if run.status is RunStatus.FAILED]
+        chosen = [_named(key, failed) for key in keys] or failed
+        if not chosen:
+            raise PipelineError("no run has failed; there is nothing to retry")
+        runs = {k: replace(step.state.runs[k].moved(RunStatus.PLANNED), job=None, task=None)
+                for k in chosen}  # fmt: skip
+        _save(site, step, replace(step.state, runs={**step.state.runs, **runs}),
+              [{"event": "retry", "run": key} for key in chosen])  # fmt: skip
+        step.did.append(f"{len(chosen)} failed runs are planned again")
+        return step
+
+
+def cancel(site: Site) -> Step:
+    """End everything queued or running; its runs count as failed until they are retried.
+
+    Raises:
+        SchedulerUnreachableError: a scheduler does not answer; nothing was changed.
+    """
+    with exclusive(site.workspace.state_dir / "lock"):
+        step = _look(site)
+        live = {token: job for token, job in step.state.live_jobs().items() if job.job_id}
+        for backend in sorted({job.backend for job in live.values()}):
+            jobs = {token: job for token, job in live.items() if job.backend == backend}
+            scheduler_for(backend).cancel(jobs)
+        waiting = (RunStatus.QUEUED, RunStatus.RUNNING)
+        runs = {
+            key: run.moved(RunStatus.FAILED, "cancelled with `pipeline cancel`")
+            for key, run in step.state.runs.items()
+            if run.status in waiting and run.job in live
+        }
+        _save(site, step, replace(step.state, runs={**step.state.runs, **runs}),
+              [{"event": "cancelled", "run": key} for key in runs])  # fmt: skip
+        step.did.append(f"cancelled {len(live)} jobs with {len(runs)} unfinished runs")
+        return step
+
+
+def with_plan(site: Site, stored: State | None) -> tuple[State, list[Event]]:
+    """The state with the phases and runs the study asks for; a run once submitted is kept."""
+    study, header = site.study, site.study.file.study
+    state = stored or State(
+        study=header.name, study_digest=study.source_digest, profile=site.profile_name
+    )
+    planned = plan_study(study)
+    kept = {
+        key: replace(run, in_plan=key in planned)
+        for key, run in state.runs.items()
+        if key in planned or run.tries
+    }
+    fresh = {key: _record(spec) for key, spec in planned.items() if key not in kept}
+    events: list[Event] = []
+    if stored is not None and stored.study_digest != study.source_digest:
+        events.append({"event": "study changed", "digest": study.source_digest})
+    return replace(
+        state,
+        study=header.name,
+        study_digest=study.source_digest,
+        profile=site.profile_name,
+        phases=_phases(site, state, kept),
+        runs=kept | fresh,
+    ), events
+
+
+def _phases(site: Site, state: State, kept: dict[str, RunRecord]) -> dict[str, PhaseRecord]:
+    """The study's phases in its order, then phases it dropped that runs still belong to."""
+    phases = {
+        name: replace(
+            state.phases.get(name, PhaseRecord(kind=phase.kind)),
+            kind=phase.kind,
+            confirmatory=phase.confirmatory,
+        )
+        for name, phase in site.study.file.phases.items()
+    }
+    dropped = {run.phase for run in kept.values()} - set(phases)
+    return phases | {name: state.phases[name] for name in sorted(dropped)}
+
+
+def _record(spec: RunSpec) -> RunRecord:
+    return RunRecord(
+        phase=spec.phase, condition=spec.condition, seed=spec.seed, config_digest=spec.digest
+    )
+
+
+def _look(site: Site) -> Step:
+    """Learn what happened since the last step, and write it down."""
+    stored = site.store.load()
+    state, events = with_plan(site, stored)
+    state, settled = settle_intents(site.workspace, state)
+    state, seen = reconcile(state, observe(site.workspace, state))
+    step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
+    if any(event["event"] == "study changed" for event in events):
+        step.notes.append("study.toml was edited since the last advance: planned anew")
+    if state != stored:
+        _save(site, step, state, events + settled + seen)
+    return step
+
+
+def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None:
+    step.state = state
+    site.store.save(state)
+    site.store.record(events)
+
+
+def _carry_on(site: Site, step: Step) -> None:
+    """Walk the phases in order; each must be complete and analysed before the next begins."""
+    for phase in site.study.file.phases:
+        if not _complete(step.state, phase):
+            _submit(site, step, phase)
+            return
+        _analyse(site, step, phase)
+
+
+def _analyse(site: Site, step: Step, phase: str) -> None:
+    """Analyse and report a complete phase, unless that was done for these very results."""
+    digest = _results_digest(step.state, phase)
+    record = step.state.phases[phase]
+    if record.analysed == digest and site.workspace.report_file.exists():
+        return
+    analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
+    state = replace(step.state, phases={**step.state.phases, phase: analysed})
+    publish(site.workspace, site.study, state)
+    _save(site, step, state, [{"event": "analysed", "phase": phase, "results": digest}])
+    step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
+
+
+def _submit(site: Site, step: Step, phase: str) -> None:
+    waiting = _waiting(site, step.state, phase)
+    if not waiting:
+        return
+    state = step.state
+    if site.study.file.phases[phase].confirmatory and state.frozen_plan is None:
+        state = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=now())
+        step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
+    batch = submit_runs(site, state, phase, waiting)
+    step.state = batch.state
+    if batch.tasks:
+        step.did.append(f"{phase}: submitted {batch.runs} runs in {batch.tasks} tasks")
+    if batch.held:
+        step.notes.append(
+            f"{phase}: {batch.waiting} tasks are held back, the scheduler admits no more now "
+            f"({batch.held}); the next advance goes on"
+        )
+
+
+def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
+    """Runs of the phase that nobody has submitted yet, in the order of the plan."""
+    return [
+        spec
+        for key, spec in plan_study(site.study).items()
+        if spec.phase == phase and state.runs[key].status is RunStatus.PLANNED
+    ]
+
+
+def _complete(state: State, phase: str) -> bool:
+    return all(run.status is RunStatus.DONE for run in state.runs_of(phase).values())
+
+
+def _results_digest(state: State, phase: str) -> str:
+    return digest_of({key: run.result_digest for key, run in state.runs_of(phase).items()})
+
+
+def _notes(site: Site, state: State) -> list[str]:
+    notes = []
+    stray = [
+        key
+        for key, run in state.runs.items()
+        if not run.in_plan and run.status in (RunStatus.QUEUED, RunStatus.RUNNING)
+    ]
+    if stray:
+        notes.append(
+            f"{len(stray)} runs are queued or running that study.toml no longer asks for "
+            f"(such as {stray[0]}); they will not be counted"
+        )
+    if state.frozen_plan is not None and state.frozen_plan != site.study.plan_digest():
+        notes.append(
+            "the analysis plan differs from the one frozen at "
+            f"{state.plan_frozen_at}: every verdict will be marked POST-HOC"
+        )
+    return notes
+
+
+def _told(events: Sequence[Event]) -> list[str]:
+    """Events of one look in words, runs of equal fate together."""
+    lines = [
+        f"found job {event['job_id']} again, submitted just before an interruption"
+        for event in events
+        if event["event"] == "adopted"
+    ]
+    for status, words in (("running", "started"), ("done", "finished"), ("failed", "failed")):
+        keys = [event["run"] for event in events if event.get("to") == status]
+        if keys:
+            lines.append(f"{keys[0]}{f' and {len(keys) - 1} more' * (len(keys) > 1)} {words}")
+    return lines
+
+
+def _named(key: str, failed: Sequence[str]) -> str:
+    """The failed run that a user means by its key or its run id alone."""
+    found = [name for name in failed if key in (name, name.partition("/")[2])]
+    if not found:
+        raise PipelineError(f'no failed run is called "{key}"; `pipeline status` lists them')
+    return found[0]

@@ -1,0 +1,229 @@
+"""The command line: parse, call, print, exit code; nothing else.
+
+Every command imports what it needs when it runs: `pipeline --help` and `pipeline status` must
+answer at once on a busy login node.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.errors import NeedsPersonError, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.site import Site
+    from pipeline.view import StatusView
+    from pipeline.workspace import Workspace
+
+_workspace = click.option(
+    "--workspace",
+    "-w",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder with study.toml; default: the nearest one at or above the working directory.",
+)
+_profile = click.option(
+    "--profile",
+    "-p",
+    metavar="NAME",
+    help="Where tasks run, from slurm/profiles.toml; default: the one used last, "
+    "else the study's own.",
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: pipeline init my-study && cd my-study && pipeline advance --watch",
+)
+@click.version_option(package_name="study-pipeline")
+def app() -> None:
+    """Carry a declared study, phase by phase, to a defensible answer on a Slurm cluster.
+
+    Exit codes: 0 fine; 1 a bug of ours; 2 your input is wrong; 3 the study needs a person;
+    4 the scheduler cannot be reached, nothing was changed.
+    """
+
+
+@app.command(epilog="Example: pipeline init my-study --template miniature")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.option(
+    "--template",
+    "-t",
+    default="miniature",
+    show_default=True,
+    metavar="NAME",
+    help="miniature: minutes on a laptop; ired: the full study.",
+)
+def init(directory: Path, template: str) -> None:
+    """Make a workspace in DIR from a study template."""
+    from pipeline.init import make_workspace
+
+    study = make_workspace(directory, template)
+    click.echo(f"wrote {study}")
+    click.echo(f"next: cd {directory} && pipeline plan, then pipeline advance --watch")
+
+
+@app.command(epilog="Example: pipeline plan --profile a100")
+@_workspace
+@_profile
+def plan(workspace: Path | None, profile: str | None) -> None:
+    """Show phases, runs, tasks and what they will cost; submits and writes nothing."""
+    from pipeline.display import console, plan_table
+    from pipeline.outline import outline
+
+    site = _site(workspace, profile)
+    rows, lines = outline(site)
+    out = console()
+    out.print(plan_table(rows))
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: pipeline advance --watch")
+@_workspace
+@_profile
+@click.option("--watch", is_flag=True, help="Stay until the study ends or needs a person.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write and submit nothing.")
+def advance(workspace: Path | None, profile: str | None, watch: bool, dry_run: bool) -> None:
+    """Learn what happened, analyse what is complete, submit what comes next; return at once.
+
+    Twice in a row changes nothing.
+    """
+    from pipeline.advance import advance as advance_once
+    from pipeline.advance import preview
+    from pipeline.display import console, status_screen, step_lines
+    from pipeline.view import view_of
+
+    site, out = _site(workspace, profile), console()
+    if watch and not dry_run:
+        from pipeline.watch import watch as watch_study
+
+        view = watch_study(site, out)
+    else:
+        step = preview(site) if dry_run else advance_once(site, on_wait=_tell)
+        view = view_of(site.workspace, step.state)
+        out.print(step_lines(step.did, step.notes))
+    out.print(status_screen(view, out.width))
+    _exit_for(view)
+
+
+@app.command(epilog="Example: pipeline status --json")
+@_workspace
+@click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the screen as an SVG picture.",
+)
+def status(workspace: Path | None, as_json: bool, svg: Path | None) -> None:
+    """Say where the study stands, from the scheduler and the result files; never writes."""
+    from pipeline.status import current_view
+
+    view, unreachable = current_view(_find(workspace))
+    if as_json:
+        import json
+
+        click.echo(json.dumps(view.as_json(), indent=1))
+    else:
+        _print_status(view, svg)
+    if unreachable is not None:
+        raise unreachable
+    _exit_for(view)
+
+
+@app.command(epilog="Example: pipeline report")
+@_workspace
+def report(workspace: Path | None) -> None:
+    """Render RESULTS.md and its figures anew from the result files."""
+    from pipeline.publish import publish_current
+
+    place = _find(workspace)
+    files = publish_current(place)
+    click.echo("wrote " + ", ".join(place.relative(path) for path in files))
+
+
+@app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --lines 50")
+@_workspace
+@click.argument("run", metavar="RUN")
+@click.option("--lines", "-n", default=40, show_default=True, help="How many lines of its end.")
+def logs(workspace: Path | None, run: str, lines: int) -> None:
+    """Print the end of the log of a run's last attempt."""
+    from pipeline.status import log_of
+
+    path = log_of(_find(workspace), run)
+    click.echo(f"{path}:")
+    text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    click.echo("\n".join(text[-lines:]))
+
+
+@app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e")
+@_workspace
+@_profile
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+def retry(workspace: Path | None, profile: str | None, runs: tuple[str, ...]) -> None:
+    """Plan failed runs anew (all of them when none is named); advance then submits them."""
+    from pipeline.advance import retry as retry_runs
+
+    step = retry_runs(_site(workspace, profile), runs)
+    click.echo("\n".join([*step.did, "next: pipeline advance"]))
+
+
+@app.command(epilog="Example: pipeline cancel --yes")
+@_workspace
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def cancel(workspace: Path | None, yes: bool) -> None:
+    """End all jobs of the study that are queued or running."""
+    from pipeline.advance import cancel as cancel_jobs
+
+    site = _site(workspace, None)
+    if not yes:
+        click.confirm(f"End all jobs of {site.study.file.study.name}?", abort=True)
+    step = cancel_jobs(site)
+    click.echo("\n".join([*step.did, "next: pipeline retry, then pipeline advance"]))
+
+
+def main() -> None:
+    """Run the command line; a `PipelineError` becomes one line and its exit code."""
+    try:
+        app()
+    except PipelineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing is lost, the same command goes on", err=True)
+        sys.exit(130)
+
+
+def _find(workspace: Path | None) -> "Workspace":
+    from pipeline.workspace import find_workspace
+
+    return find_workspace(Path.cwd(), workspace)
+
+
+def _site(workspace: Path | None, profile: str | None) -> "Site":
+    from pipeline.site import open_site
+
+    return open_site(_find(workspace), profile)
+
+
+def _print_status(view: "StatusView", svg: Path | None) -> None:
+    from pipeline.display import console, status_screen
+
+    out = console()
+    out.print(status_screen(view, out.width))
+    if svg is not None:
+        from pipeline.display import save_svg
+
+        save_svg(view, svg)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _exit_for(view: "StatusView") -> None:
+    if view.attention:
+        raise NeedsPersonError(f"{len(view.attention)} failed runs need a person, see above")

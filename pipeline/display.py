@@ -1,0 +1,158 @@
+"""Screens: what status, plan, advance and the watch show, as rich renderables."""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.files import write_atomic
+from pipeline.view import PhaseView, StatusView
+
+_STATUS_STYLE = {
+    "not_started": ("not started", "dim"),
+    "running": ("running", "cyan"),
+    "analysis_due": ("analysis due", "yellow"),
+    "complete": ("complete", "green"),
+    "attention": ("needs a person", "bold red"),
+}
+_BAR_WIDTH = 16
+_MAX_JOBS = 6
+_SVG_WIDTH = 110
+_PIPE_WIDTH = 200
+_BAR_FROM_WIDTH = 100
+
+
+def console() -> Console:
+    """The console all commands print to; plain text of any width when it is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def status_screen(view: StatusView, width: int) -> RenderableType:
+    """The whole of `pipeline status` for a terminal of `width` columns."""
+    parts: list[RenderableType] = [
+        Text.assemble((view.study, "bold"), ("  ", ""), (view.workspace, "dim")),
+        _phases(view.phases, with_bar=width >= _BAR_FROM_WIDTH),
+        *_jobs(view.phases),
+        *(Text(f"note: {note}", style="yellow") for note in view.notes),
+        *(Text(f"attention: {line}", style="red") for line in view.attention),
+        Text.from_markup(f"[bold]next:[/bold] {escape(view.next)}"),
+    ]
+    return Group(*parts)
+
+
+def save_svg(view: StatusView, path: Path) -> None:
+    """Write the status screen as a picture."""
+    canvas = Console(record=True, width=_SVG_WIDTH, file=io.StringIO(), highlight=False)
+    canvas.print(status_screen(view, _SVG_WIDTH))
+    picture = canvas.export_svg(title="pipeline status", unique_id="status")
+    write_atomic(path, picture.encode())
+
+
+def step_lines(did: Sequence[str], notes: Sequence[str]) -> RenderableType:
+    """What one `advance` did, a line each."""
+    done = [Text(f"- {line}") for line in did] or [Text("- nothing new")]
+    return Group(*done, *(Text(f"note: {note}", style="yellow") for note in notes))
+
+
+def progress_line(view: StatusView) -> str:
+    """Where the study stands, in one line for logs that are no terminal."""
+    current = next((phase for phase in view.phases if phase.status != "complete"), None)
+    if current is None:
+        return "all phases complete"
+    runs = current.runs
+    words = [f"{current.id}: {runs['done']} of {runs['total']} runs done"]
+    words += [f"{runs[name]} {name}" for name in ("running", "pending", "failed") if runs[name]]
+    if current.speed is not None:
+        words.append(f"{current.speed.steps_per_second:.3g} steps/s")
+        words.append(f"about {duration(_left_s(current))} left")
+    return ", ".join(words)
+
+
+def plan_table(rows: Iterable[Sequence[str]]) -> Table:
+    """Phases, runs, tasks and forecast of `pipeline plan`."""
+    table = _table("phase", "runs", "tasks", "profile", "forecast")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units, such as "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
+
+
+def _phases(phases: Sequence[PhaseView], *, with_bar: bool) -> Table:
+    bar = ["progress"] if with_bar else []
+    table = _table(
+        "phase", "status", "done", "running", "pending", "failed", *bar, "steps/s", "left"
+    )
+    for phase in phases:
+        words, style = _STATUS_STYLE[phase.status]
+        speed = phase.speed
+        drawn = [ProgressBar(total=1.0, completed=_fraction(phase), width=_BAR_WIDTH)]
+        table.add_row(
+            phase.id,
+            Text(words, style=style),
+            f"{phase.runs['done']}/{phase.runs['total']}",
+            *(_count(phase.runs[name], name) for name in ("running", "pending", "failed")),
+            *(drawn if with_bar else []),
+            f"{speed.steps_per_second:.3g}" if speed else "",
+            duration(_left_s(phase)) if speed else "",
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    numbers = {"runs", "tasks", "done", "running", "pending", "failed", "steps/s", "left"}
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+    return table
+
+
+def _jobs(phases: Sequence[PhaseView]) -> list[Text]:
+    lines = [
+        f"job {job.job_id or '(id not known yet)'}  {phase.id}  {job.state}  "
+        f"{job.tasks} {'task' if job.tasks == 1 else 'tasks'}"
+        for phase in phases
+        for job in phase.jobs
+        if phase.status != "complete"
+    ]
+    shown = lines[-_MAX_JOBS:]
+    if len(lines) > len(shown):
+        shown.insert(0, f"{len(lines) - len(shown)} earlier jobs (see --json)")
+    return [Text(line, style="dim") for line in shown]
+
+
+def _count(number: int, name: str) -> Text:
+    style = "red" if name == "failed" and number else "" if number else "dim"
+    return Text(str(number), style=style)
+
+
+def _fraction(phase: PhaseView) -> float:
+    """Share of the phase's work that is done; a running run counts by its steps."""
+    runs = phase.runs
+    partial = 0.0
+    if phase.speed is not None and phase.speed.steps_total:
+        partial = phase.speed.runs * phase.speed.steps_done / phase.speed.steps_total
+    return (runs["done"] + partial) / max(1, runs["total"])
+
+
+def _left_s(phase: PhaseView) -> float:
+    assert phase.speed is not None
+    reporting = phase.speed.runs
+    silent = max(0, phase.runs["running"] - reporting)
+    return phase.speed.left_s(phase.runs["pending"] + silent)

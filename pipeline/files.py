@@ -1,0 +1,68 @@
+"""Durable file writes: a reader sees the old content or the new, never a part of either."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` so that a crash at any instruction leaves one of the two.
+
+    Raises:
+        PipelineError: the disk is full, read-only or out of quota; the old file is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and see it to the disk.
+
+    Raises:
+        PipelineError: the line could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> PipelineError:
+    """The error a user sees when `path` cannot be written."""
+    return PipelineError(
+        f"{path}: cannot be written ({error.strerror}); nothing was lost: "
+        "make room or mend the permissions, then run the command again"
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_dir(path.parent)
+
+
+def sync_dir(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,79 @@
+"""One `advance` at a time: the lock of a workspace, which names its holder."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import PipelineError
+from pipeline.files import write_error
+
+_POLL_S = 0.1
+
+
+@contextmanager
+def exclusive(
+    path: Path, timeout_s: float = 60.0, on_wait: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Hold the lock file at `path`; the kernel lets go of it when the process dies.
+
+    Args:
+        path: the lock file.
+        timeout_s: how long to wait for another holder.
+        on_wait: told once, in words, who is waited for.
+
+    Raises:
+        PipelineError: the holder did not let go in time, or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_error(path, error) from error
+    with file:
+        _acquire(file, path, timeout_s, on_wait)
+        _name_holder(file)
+        yield
+
+
+def _acquire(file: IO[str], path: Path, timeout_s: float, on_wait: Callable[[str], None]) -> None:
+    deadline, told = time.monotonic() + timeout_s, False
+    while not _try_lock(file):
+        if not told:
+            on_wait(f"waiting for another advance to finish ({_holder(path)})")
+            told = True
+        if time.monotonic() > deadline:
+            raise PipelineError(
+                f"{path}: another advance holds the lock ({_holder(path)}) "
+                f"and did not finish in {timeout_s:.0f} s; nothing was changed, try again later"
+            )
+        time.sleep(_POLL_S)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name_holder(file: IO[str]) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    file.truncate(0)
+    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
+    file.flush()
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "holder not known yet"

@@ -1,0 +1,85 @@
+"""Profiles: where tasks run and with which resources, from slurm/profiles.toml."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from pipeline.errors import PipelineError
+from pipeline.study import Name, parse_toml, read_bytes
+from pipeline.validation import StrictModel, input_error, suggest
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Profile(StrictModel):
+    cpus_per_task: Count = 1
+    walltime_min: Count = 1440
+    stack_size: Count = 1
+    signal_lead_s: Annotated[int, Field(ge=0)] = 30
+    poll_interval_s: Annotated[float, Field(gt=0)]
+
+
+class LocalProfile(_Profile):
+    """This machine, `max_running` tasks at a time."""
+
+    backend: Literal["local"]
+    max_running: Count = 1
+    gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def gpus(self) -> int:
+        """GPUs one task holds."""
+        return self.gpus_per_task
+
+
+class SlurmProfile(_Profile):
+    """A Slurm partition reached with sbatch."""
+
+    backend: Literal["slurm"]
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gres: str | None = None
+    constraint: str | None = None
+    mem_gb: Count = 16
+    array_parallelism: Count = 256
+    max_submitted: Count | None = None
+    setup: list[str] = Field(default_factory=list)
+    poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @property
+    def gpus(self) -> int:
+        """GPUs one task holds: the count at the end of a gres such as "gpu:a100:1"."""
+        if self.gres is None or not self.gres.startswith("gpu"):
+            return 0
+        last = self.gres.rpartition(":")[2]
+        return int(last) if last.isdigit() else 1
+
+
+Profile = LocalProfile | SlurmProfile
+
+
+class ProfilesFile(StrictModel):
+    """Everything profiles.toml may say."""
+
+    profiles: Annotated[
+        dict[Name, Annotated[Profile, Field(discriminator="backend")]], Field(min_length=1)
+    ]
+
+
+def load_profile(path: Path, name: str) -> Profile:
+    """Return the profile `name` from a profiles.toml.
+
+    Raises:
+        PipelineError: no such profile, or the file says something wrong.
+    """
+    data = parse_toml(read_bytes(path), path)
+    try:
+        profiles = ProfilesFile.model_validate(data).profiles
+    except ValidationError as error:
+        raise input_error(error, path.name, ProfilesFile) from None
+    if name not in profiles:
+        raise PipelineError(f'{path}: no profile "{name}"{suggest(name, list(profiles))}')
+    return profiles[name]

@@ -1,0 +1,139 @@
+"""Facts from the scheduler and the run folders, and what they make of the state.
+
+`observe` looks (it writes nothing); `reconcile` is pure: state and facts in, state and events out.
+Result files are the truth of the science, the scheduler is the truth of the jobs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.scheduler import TaskStatus, scheduler_for
+from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskState
+from pipeline.workspace import Workspace
+
+Event = dict[str, Any]
+_OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What lies in a run's folder from its current attempt."""
+
+    result_digest: str | None = None
+    """SHA-256 of a valid result.json; None when there is none."""
+    gpu_s: float = 0.0
+    device_s: float = 0.0
+    problem: str | None = None
+    """Why there is no result, when the attempt was able to say."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was seen at one moment."""
+
+    statuses: Mapping[str, Sequence[TaskStatus]]
+    outcomes: Mapping[str, Outcome]
+
+
+def observe(workspace: Workspace, state: State) -> Facts:
+    """Ask the schedulers first, then look for results: a task seen as ended has written its own.
+
+    Raises:
+        SchedulerUnreachableError: a scheduler does not answer; nothing may be concluded.
+    """
+    live = {token: job for token, job in state.live_jobs().items() if job.job_id is not None}
+    statuses: dict[str, Sequence[TaskStatus]] = {}
+    for backend in sorted({job.backend for job in live.values()}):
+        jobs = {token: job for token, job in live.items() if job.backend == backend}
+        statuses |= scheduler_for(backend).query(jobs)
+    open_runs = {key: run for key, run in state.runs.items() if run.status in _OPEN}
+    return Facts(statuses, _outcomes(workspace, open_runs))
+
+
+def _outcomes(workspace: Workspace, runs: Mapping[str, RunRecord]) -> dict[str, Outcome]:
+    """Outcomes of the runs that have a file of their current attempt."""
+    found: dict[str, Outcome] = {}
+    for key, run in runs.items():
+        folder = workspace.run_dir(key)
+        if (folder / "result.json").exists() or (folder / "failure.json").exists():
+            from pipeline.collect import outcome_of  # builds pydantic models
+
+            outcome = outcome_of(folder, key, run)
+            if outcome is not None:
+                found[key] = outcome
+    return found
+
+
+def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
+    """Bring the records up to what was seen."""
+    jobs = {
+        token: _seen(job, facts.statuses[token]) if token in facts.statuses else job
+        for token, job in state.jobs.items()
+    }
+    runs, events = dict(state.runs), []
+    for key, run in state.runs.items():
+        if run.status in _OPEN and run.job is not None:
+            runs[key] = _advanced(run, jobs[run.job], facts.outcomes.get(key))
+            if runs[key].status is not run.status:
+                events.append(_event(key, run, runs[key]))
+    return replace(state, jobs=jobs, runs=runs), events
+
+
+def _seen(job: JobRecord, statuses: Sequence[TaskStatus]) -> JobRecord:
+    tasks = tuple(
+        task
+        if task.state is TaskState.ENDED
+        else replace(
+            task,
+            state=status.state,
+            scheduler_state=status.scheduler_state,
+            exit_code=status.exit_code,
+            node=status.node or task.node,
+            elapsed_s=status.elapsed_s if status.elapsed_s is not None else task.elapsed_s,
+        )
+        for task, status in zip(job.tasks, statuses, strict=True)
+    )
+    return replace(job, tasks=tasks)
+
+
+def _advanced(run: RunRecord, job: JobRecord, outcome: Outcome | None) -> RunRecord:
+    """The run after one look: done by its result alone, failed when its task ended without."""
+    if outcome is not None and outcome.result_digest is not None:
+        return replace(
+            run.moved(RunStatus.DONE),
+            result_digest=outcome.result_digest,
+            gpu_seconds=outcome.gpu_s,
+            device_seconds=outcome.device_s,
+        )
+    assert run.task is not None
+    task = job.tasks[run.task]
+    if run.status is RunStatus.FAILED:
+        return run
+    if task.state is TaskState.ENDED:
+        return run.moved(RunStatus.FAILED, _why(task.scheduler_state, task.exit_code, outcome))
+    if task.state is TaskState.RUNNING:
+        return run.moved(RunStatus.RUNNING)
+    return run.moved(RunStatus.QUEUED)
+
+
+def _why(word: str | None, exit_code: str | None, outcome: Outcome | None) -> str:
+    if outcome is not None and outcome.problem is not None:
+        return outcome.problem
+    code = f", exit code {exit_code}" if exit_code else ""
+    return f"the task ended without a result (scheduler: {word or 'unknown'}{code})"
+
+
+def _event(key: str, before: RunRecord, after: RunRecord) -> Event:
+    event = {"event": "run", "run": key, "from": before.status, "to": after.status}
+    return event | ({"reason": after.reason} if after.reason else {})
+
+
+def counts(runs: Iterable[RunRecord]) -> dict[str, int]:
+    """Runs by where they stand, in the words of `status --json`."""
+    tally = {"total": 0, "done": 0, "running": 0, "pending": 0, "failed": 0}
+    for run in runs:
+        waiting = run.status in (RunStatus.PLANNED, RunStatus.QUEUED)
+        tally["total"] += 1
+        tally["pending" if waiting else run.status.value] += 1
+    return tally

@@ -1,0 +1,146 @@
+"""The files of one run and one task: models of task.json, result.json and failure.json."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from pipeline.validation import StrictModel
+
+SCHEMA_VERSION = 1
+
+Seconds = Annotated[float, Field(ge=0)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Measured(StrictModel):
+    """A mean over `count` evaluated items with its standard error."""
+
+    value: float
+    standard_error: Annotated[float, Field(ge=0)]
+    count: Annotated[int, Field(ge=1)]
+
+
+class Code(StrictModel):
+    """Which code ran."""
+
+    commit: str | None
+    """Git commit of the training code, None outside a repository."""
+    dirty: bool | None
+    """True when tracked files differed from that commit."""
+    source_digest: Digest
+    """Digest over the Python files of the trainer's package as they were imported."""
+
+
+class Attempt(StrictModel):
+    """Which try of which task produced a file."""
+
+    token: str
+    task: Annotated[int, Field(ge=0)]
+    job_id: str | None
+    array_index: int | None
+    node: str
+
+
+class RunEntry(StrictModel):
+    """One run as its task gets it."""
+
+    run_id: str
+    condition: str
+    seed: int
+    config: dict[str, Any]
+    config_digest: Digest
+
+
+class TaskFile(StrictModel):
+    """task-NNN.json: all that a task needs to know."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    phase: str
+    trainer: str
+    metric: str
+    token: str
+    task: Annotated[int, Field(ge=0)]
+    cpus: Annotated[int, Field(ge=1)]
+    gpus: Annotated[int, Field(ge=0)]
+    runs: Annotated[list[RunEntry], Field(min_length=1)]
+
+
+class RunResult(StrictModel):
+    """result.json: written once, when a run has ended well."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    phase: str
+    run_id: str
+    condition: str
+    seed: int
+    config_digest: Digest
+    attempt: Attempt
+    metrics: dict[str, Measured]
+    references: dict[str, dict[str, Measured]]
+    """Trivial predictors on the same held-out data: metric -> predictor -> value."""
+    data_digests: dict[str, Digest]
+    """SHA-256 of each held-out set, by its name."""
+    details: dict[str, str | int | float]
+    """What the trainer adds for the record: device, precision, parameters, versions, ..."""
+    code: Code
+    started_at: datetime
+    ended_at: datetime
+    wall_s: Seconds
+    """Wall time of the whole task this run was trained in."""
+    device_s: Seconds
+    """This run's share of the task's device time: wall time x devices / runs in the stack."""
+    gpu_s: Seconds
+    """The same for GPUs alone; 0 on a machine without."""
+
+
+class FailureFile(StrictModel):
+    """failure.json: why an attempt at a run ended without a result."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    attempt: Attempt
+    message: str
+    at: datetime
+
+
+class ResultFileError(Exception):
+    """A result.json that is there but cannot be accepted; the message says why."""
+
+
+def read_result(path: Path) -> tuple[RunResult, bytes] | None:
+    """The validated result and its bytes; None when there is no file yet.
+
+    Raises:
+        ResultFileError: the file is unreadable, broken, or has a value that is not finite.
+    """
+    content = _read(path)
+    if content is None:
+        return None
+    try:
+        return RunResult.model_validate_json(content), content
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ResultFileError(f"{path.name}: {where}: {first['msg']}") from None
+
+
+def read_failure(path: Path) -> FailureFile | None:
+    """Why an attempt failed, when it was able to say so; a broken file says nothing."""
+    try:
+        content = _read(path)
+        return None if content is None else FailureFile.model_validate_json(content)
+    except (ResultFileError, ValidationError):
+        return None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ResultFileError(f"{path.name}: cannot be read ({error.strerror})") from error

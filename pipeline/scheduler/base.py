@@ -1,0 +1,82 @@
+"""What the pipeline asks of a scheduler, and what it gets to know from one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.state import JobRecord, TaskState
+
+if TYPE_CHECKING:
+    from pipeline.profiles import Profile
+
+
+class HeldError(Exception):
+    """The scheduler admits no more for now (a limit); the rest goes in at a later `advance`."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One array (or one local process) about to be submitted."""
+
+    token: str
+    name: str
+    """Job name; holds the token, so that the job is found again whatever happens."""
+    comment: str
+    folder: Path
+    """Where logs and submitit's files go."""
+    task_files: tuple[Path, ...]
+    workspace: Path
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What names a submitted job for good."""
+
+    job_id: str
+    process_started: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """What a scheduler says of one task."""
+
+    state: TaskState
+    scheduler_state: str | None = None
+    exit_code: str | None = None
+    node: str | None = None
+    elapsed_s: float | None = None
+
+
+class Scheduler(Protocol):
+    """Where tasks run. Queries cost the same few calls whatever the number of jobs."""
+
+    def submit(self, submission: Submission, profile: "Profile") -> Submitted:
+        """Submit the tasks as one job.
+
+        Raises:
+            HeldError: a limit is reached; nothing was submitted.
+            SchedulerUnreachableError: no answer; the job may exist, look for its token.
+            PipelineError: the scheduler refuses the request as it is; nothing was submitted.
+        """
+
+    def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
+        """Status of every task of every job (by token).
+
+        Raises:
+            SchedulerUnreachableError: no answer; nothing may be concluded.
+        """
+
+    def find(self, token: str, folder: Path) -> Submitted | None:
+        """The job that carries a token, whose id was never written down; None if there is none.
+
+        Raises:
+            SchedulerUnreachableError: no answer; nothing may be concluded.
+        """
+
+    def cancel(self, jobs: Mapping[str, JobRecord]) -> None:
+        """End everything that is queued or running of these jobs.
+
+        Raises:
+            SchedulerUnreachableError: no answer.
+        """

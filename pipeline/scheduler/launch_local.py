@@ -1,0 +1,32 @@
+"""Starts one local task through submitit and writes its pid down; runs in its own session."""
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+import submitit
+
+from pipeline.files import write_atomic
+from pipeline.scheduler.local import PROCESS_FILE
+from pipeline.worker import run_task
+
+
+def main() -> None:
+    """Read the order from the command line, submit it, write {"pid", "started"}."""
+    order = json.loads(sys.argv[1])
+    executor = submitit.LocalExecutor(folder=order["folder"])
+    executor.update_parameters(
+        timeout_min=order["timeout_min"],
+        signal_delay_s=order["signal_lead_s"],
+        gpus_per_node=order["gpus"],
+        stderr_to_stdout=True,
+    )
+    job = executor.submit(run_task, order["workspace"], order["task_file"])
+    started = psutil.Process(int(job.job_id)).create_time()
+    answer = json.dumps({"pid": int(job.job_id), "started": started})
+    write_atomic(Path(order["folder"]) / PROCESS_FILE, answer.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
+
+import getpass
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.scheduler.base import HeldError, Submission, Submitted, TaskStatus
+from pipeline.state import JobRecord, TaskState
+
+if TYPE_CHECKING:
+    from pipeline.profiles import Profile, SlurmProfile
+
+_TIMEOUT_S = 60
+_ACCOUNTING_LAG_S = 120
+"""How long after sbatch a job may be known neither to squeue nor to sacct."""
+
+_UNREACHABLE = re.compile(
+    r"Unable to contact slurm controller|Socket timed out|Connection refused|"
+    r"Zero Bytes were transmitted|Transport endpoint|slurm_persist_conn_open"
+)
+_LIMITS = re.compile(
+    r"MaxSubmitJob|GrpSubmitJobs|job submit limit|temporarily unable to accept job"
+)
+_RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
+_NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
+
+TaskId = tuple[str, int | None]
+"""Job id and array index; None for a job that is no array."""
+
+
+class SlurmScheduler:
+    """A Slurm cluster, seen from a node where its client commands work."""
+
+    def submit(self, submission: Submission, profile: "Profile") -> Submitted:
+        """Submit the tasks as one array job (or one plain job) through submitit."""
+        import submitit
+
+        from pipeline.worker import run_task
+
+        assert profile.backend == "slurm"
+        try:
+            executor = submitit.SlurmExecutor(folder=submission.folder)
+            executor.update_parameters(**_sbatch_parameters(submission, profile))
+            workspaces = [str(submission.workspace)] * len(submission.task_files)
+            files = [str(path) for path in submission.task_files]
+            jobs = executor.map_array(run_task, workspaces, files)
+        except submitit.core.utils.FailedJobError as error:
+            raise _refusal(str(error), profile) from error
+        except RuntimeError as error:  # submitit finds no srun
+            raise _no_slurm() from error
+        return Submitted(str(jobs[0].job_id).partition("_")[0])
+
+    def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
+        """Live tasks as squeue tells them, all others as sacct does."""
+        known = _squeue()
+        missing = {
+            job.job_id
+            for token, job in jobs.items()
+            if job.job_id and any(_id(job, i) not in known for i in range(len(job.tasks)))
+        }
+        ended = _sacct(sorted(missing)) if missing else {}
+        return {
+            token: [_status(job, index, known, ended) for index in range(len(job.tasks))]
+            for token, job in jobs.items()
+        }
+
+    def find(self, token: str, folder: Path) -> Submitted | None:
+        """Look for the token in the names of live jobs, then of all jobs since yesterday."""
+        del folder
+        live = _run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%F|%j")
+        past = _try("sacct", "--noheader", "--parsable2", "--allocations",
+                    "--starttime=now-2days", "--format=JobID,JobName") or ""  # fmt: skip
+        for line in [*live.splitlines(), *past.splitlines()]:
+            job_id, _, name = line.strip().partition("|")
+            if name.endswith(token):
+                return Submitted(job_id.partition("_")[0])
+        return None
+
+    def cancel(self, jobs: Mapping[str, JobRecord]) -> None:
+        """One scancel for all."""
+        ids = [job.job_id for job in jobs.values() if job.job_id]
+        if ids:
+            _run("scancel", *ids)
+
+
+def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    wanted = {
+        "job_name": submission.name,
+        "comment": submission.comment,
+        "time": profile.walltime_min,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "gres": profile.gres,
+        "constraint": profile.constraint,
+        "cpus_per_task": profile.cpus_per_task,
+        "mem": f"{profile.mem_gb}GB",
+        "array_parallelism": profile.array_parallelism,
+        "signal_delay_s": profile.signal_lead_s,
+        "setup": profile.setup or None,
+        "stderr_to_stdout": True,
+    }
+    # submitit sets a wckey of its own, which clusters that track wckeys refuse.
+    return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
+
+
+def _refusal(text: str, profile: "SlurmProfile") -> Exception:
+    """What a failed sbatch means, from its words."""
+    words = " ".join(text.split())
+    if _UNREACHABLE.search(words):
+        return SchedulerUnreachableError(
+            f"sbatch: {words}; the job may exist all the same: "
+            "the next `pipeline advance` looks for it before it submits anything"
+        )
+    if _LIMITS.search(words):
+        return HeldError(words)
+    return PipelineError(
+        f"sbatch refuses the job: {words}; mend the profile "
+        f"(partition={profile.partition}, account={profile.account}, qos={profile.qos}, "
+        f"gres={profile.gres}, walltime_min={profile.walltime_min}) in slurm/profiles.toml"
+    )
+
+
+def _no_slurm() -> SchedulerUnreachableError:
+    return SchedulerUnreachableError(
+        "no Slurm here: its commands are not on PATH; "
+        "run this on a login node, or use --profile local"
+    )
+
+
+def _squeue() -> dict[TaskId, TaskStatus]:
+    """Every live task of this user, arrays expanded."""
+    text = _run(
+        "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%F|%K|%T|%N"
+    )
+    known: dict[TaskId, TaskStatus] = {}
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != 4:
+            continue
+        job_id, index, word, node = fields
+        state = TaskState.RUNNING if word in _RUNNING else TaskState.QUEUED
+        if word in _NOT_ENDED:
+            known[job_id, _index(index)] = TaskStatus(state, word, node=node or None)
+    return known
+
+
+def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
+    """Ended tasks as accounting has them; empty where there is no accounting."""
+    text = _try(
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
+        "--format=JobID,State,ExitCode,ElapsedRaw,NodeList",
+    )  # fmt: skip
+    ended: dict[TaskId, TaskStatus] = {}
+    for line in (text or "").splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != 5:
+            continue
+        name, words, exit_code, elapsed, node = fields
+        job_id, _, index = name.partition("_")
+        word = (words.split() or ["UNKNOWN"])[0]
+        if word in _NOT_ENDED or index.startswith("["):
+            continue
+        ended[job_id, _index(index)] = TaskStatus(
+            TaskState.ENDED,
+            word,
+            exit_code or None,
+            node if node not in {"", "None assigned"} else None,
+            float(elapsed) if elapsed.isdigit() else None,
+        )
+    return ended
+
+
+def _status(
+    job: JobRecord,
+    index: int,
+    known: Mapping[TaskId, TaskStatus],
+    ended: Mapping[TaskId, TaskStatus],
+) -> TaskStatus:
+    task_id = _id(job, index)
+    if task_id in known:
+        return known[task_id]
+    if task_id in ended:
+        return ended[task_id]
+    if _age_s(job) < _ACCOUNTING_LAG_S:
+        return TaskStatus(job.tasks[index].state, job.tasks[index].scheduler_state)
+    return TaskStatus(TaskState.ENDED, "UNKNOWN")
+
+
+def _id(job: JobRecord, index: int) -> TaskId:
+    assert job.job_id is not None
+    return job.job_id, index if len(job.tasks) > 1 else None
+
+
+def _index(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _age_s(job: JobRecord) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(job.submitted_at)).total_seconds()
+
+
+def _run(*command: str) -> str:
+    """Output of a Slurm command.
+
+    Raises:
+        SchedulerUnreachableError: it is missing, failed or gave no answer in time.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise _no_slurm() from None
+    except subprocess.TimeoutExpired:
+        raise SchedulerUnreachableError(
+            f"{command[0]} gave no answer in {_TIMEOUT_S} s; nothing was changed, try again later"
+        ) from None
+    if done.returncode != 0:
+        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise SchedulerUnreachableError(f"{command[0]}: {words}; nothing was changed")
+    return done.stdout
+
+
+def _try(*command: str) -> str | None:
+    """Output of a command that a cluster may do without (sacct); None when it fails."""
+    try:
+        return _run(*command)
+    except SchedulerUnreachableError:
+        return None

@@ -1,0 +1,131 @@
+"""Validates the bytes of pipeline.json with pydantic and says at which line and column they fail.
+
+Imported only when a state file is written, or is not byte for byte what the store wrote.
+"""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.state import SCHEMA_VERSION, RunStatus, State
+from pipeline.validation import suggest
+
+_ADAPTER = TypeAdapter(State)
+_WHITESPACE = " \t\r\n"
+
+
+class StateFileError(Exception):
+    """What is wrong in a state file, as "line:column: message"."""
+
+
+def validate(content: bytes) -> State:
+    """Return the state that `content` holds.
+
+    Raises:
+        StateFileError: not UTF-8, not JSON, from a newer version, or not a state.
+    """
+    text = _decoded(content)
+    data = _parsed(text)
+    _check_version(data)
+    try:
+        state = _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [part for part in first["loc"] if isinstance(part, str | int)]
+        where = ".".join(str(part) for part in path)
+        raise StateFileError(f"{position(text, path)}: {where}: {_message(first)}") from None
+    return _consistent(state, text)
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise StateFileError(f"{line}:1: not UTF-8") from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StateFileError(f"{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise StateFileError("1:1: not a state: nested too deeply") from None
+
+
+def _check_version(data: Any) -> None:
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StateFileError(
+            f"1:1: written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "use that version"
+        )
+
+
+def _message(item: Any) -> str:
+    if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return "unknown key"
+    if item["type"] == "enum" and item["loc"][-1] == "status":
+        return f'unknown status "{item["input"]}"' + suggest(str(item["input"]), list(RunStatus))
+    return f"{json.dumps(item['input'], default=str)[:60]}: {item['msg']}"
+
+
+def _consistent(state: State, text: str) -> State:
+    """References between records must hold, or later steps would fail in the dark."""
+    for key, run in state.runs.items():
+        if run.phase not in state.phases:
+            raise StateFileError(
+                f'{position(text, ["runs", key, "phase"])}: runs.{key}: unknown phase "{run.phase}"'
+            )
+        if run.job is not None and run.job not in state.jobs:
+            raise StateFileError(
+                f'{position(text, ["runs", key, "job"])}: runs.{key}: unknown job "{run.job}"'
+            )
+    for token, job in state.jobs.items():
+        for key in (key for task in job.tasks for key in task.runs):
+            if key not in state.runs:
+                raise StateFileError(
+                    f'{position(text, ["jobs", token])}: jobs.{token}: unknown run "{key}"'
+                )
+    return state
+
+
+def position(text: str, path: list[str | int]) -> str:
+    """ "line:column" of the value at a key path of valid JSON, or of its nearest parent."""
+    index = _skip(text, 0)
+    for part in path:
+        found = _child(text, index, part)
+        if found is None:
+            break
+        index = found
+    line = text.count("\n", 0, index) + 1
+    return f"{line}:{index - text.rfind(chr(10), 0, index)}"
+
+
+def _child(text: str, index: int, part: str | int) -> int | None:
+    """Index of the value under a key or position of the container that starts at `index`."""
+    opening = text[index]
+    if opening not in "{[":
+        return None
+    decoder, count = json.JSONDecoder(), 0
+    index = _skip(text, index + 1)
+    while text[index] not in "}]":
+        key: str | int = count
+        if opening == "{":
+            key, index = decoder.raw_decode(text, index)
+            index = _skip(text, _skip(text, index) + 1)  # past the colon
+        if key == part:
+            return index
+        _, index = decoder.raw_decode(text, index)
+        index = _skip(text, index)
+        index = _skip(text, index + 1) if text[index] == "," else index
+        count += 1
+    return None
+
+
+def _skip(text: str, index: int) -> int:
+    while index < len(text) and text[index] in _WHITESPACE:
+        index += 1
+    return index

@@ -1,0 +1,175 @@
+"""The only reader and writer of `.state/`: encoding, validation, last good copy, journal."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
+from pipeline.files import append_line, sync_dir, write_atomic, write_error
+from pipeline.state import (
+    SCHEMA_VERSION,
+    JobRecord,
+    PhaseRecord,
+    RunRecord,
+    RunStatus,
+    State,
+    TaskRecord,
+    TaskState,
+)
+
+
+class StateStore:
+    """`.state/pipeline.json` of one workspace, with its last good copy and its journal."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._dir = state_dir
+        self.path = state_dir / "pipeline.json"
+        self.backup = state_dir / "pipeline.json.bak"
+        self.journal = state_dir / "journal.jsonl"
+        self._seal = state_dir / "pipeline.json.sha256"
+
+    def load(self) -> State | None:
+        """Return the state, or None when nothing was ever submitted here.
+
+        Raises:
+            PipelineError: the file is broken, from a newer version, or gone while its last good
+                copy is there. Nothing is overwritten.
+        """
+        if not self.path.exists():
+            if self.backup.exists():
+                raise PipelineError(f"{self.path}: the state file is gone; {self._way_back()}")
+            return None
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise PipelineError(f"{self.path}: cannot be read ({error.strerror})") from error
+        if self._is_sealed(content):
+            return decode(json.loads(content))
+        return self._validated(content)
+
+    def save(self, state: State) -> None:
+        """Write the state atomically, after validating the very bytes that will be read back.
+
+        Raises:
+            PipelineError: it could not be written; the old state stands.
+        """
+        content = encode(state)
+        self._validated(content)
+        self._keep_last_good()
+        write_atomic(self.path, content)
+        write_atomic(self._seal, _seal_of(content).encode())
+
+    def record(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Append events to the journal."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        for event in events:
+            append_line(self.journal, json.dumps({"at": at, **event}))
+
+    def _is_sealed(self, content: bytes) -> bool:
+        """True when these bytes are the ones this version validated and wrote itself."""
+        try:
+            return self._seal.read_text(encoding="ascii") == _seal_of(content)
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _validated(self, content: bytes) -> State:
+        from pipeline.state_check import StateFileError, validate  # builds pydantic models
+
+        try:
+            return validate(content)
+        except StateFileError as error:
+            raise PipelineError(f"{self.path}:{error}; {self._way_back()}") from None
+
+    def _keep_last_good(self) -> None:
+        if not self.path.exists():
+            return
+        spare = self.backup.with_suffix(".bak.new")
+        try:
+            spare.unlink(missing_ok=True)
+            os.link(self.path, spare)
+            spare.replace(self.backup)
+            sync_dir(self._dir)
+        except OSError as error:
+            raise write_error(self.backup, error) from error
+
+    def _way_back(self) -> str:
+        if not self.backup.exists():
+            return "nothing was changed; mend the file by hand"
+        return (
+            "nothing was changed; mend it by hand, or go back to the last good copy: "
+            f"cp {self.backup} {self.path}"
+        )
+
+
+def _seal_of(content: bytes) -> str:
+    return f"{SCHEMA_VERSION} {digest_of(content)}"
+
+
+def encode(state: State) -> bytes:
+    """JSON with one record a line, maps sorted by key, defaults left out.
+
+    One line a record keeps 10,000 runs readable, and lets grep and diff speak of runs.
+    """
+    tables: list[tuple[str, Mapping[str, object]]] = [
+        ("phases", state.phases),  # in the study's order, which is the order they run in
+        ("runs", dict(sorted(state.runs.items()))),
+        ("jobs", dict(sorted(state.jobs.items()))),
+    ]
+    scalars = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in dict(tables)}
+    parts = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in scalars.items()]
+    parts += [f'  "{name}": {_encode_table(table)}' for name, table in tables]
+    return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+
+
+def _encode_table(table: Mapping[str, object]) -> str:
+    if not table:
+        return "{}"
+    lines = [f"    {json.dumps(key)}: {json.dumps(_plain(row))}" for key, row in table.items()]
+    return "{\n" + ",\n".join(lines) + "\n  }"
+
+
+def _plain(value: Any) -> Any:
+    """JSON value of a record; fields that hold their default are left out."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if not hasattr(value, "__dataclass_fields__"):
+        return value
+    return {
+        f.name: _plain(item)
+        for f in fields(value)
+        if (item := getattr(value, f.name)) != _default_of(f)
+    }
+
+
+def _default_of(field: Field[Any]) -> object:
+    return field.default if field.default is not MISSING else MISSING
+
+
+def decode(data: dict[str, Any]) -> State:
+    """Build the state from JSON that is known to be valid; no checks."""
+    return State(
+        **{
+            **data,
+            "phases": {k: PhaseRecord(**v) for k, v in data["phases"].items()},
+            "runs": {k: _run(v) for k, v in data["runs"].items()},
+            "jobs": {k: _job(v) for k, v in data["jobs"].items()},
+        }
+    )
+
+
+def _run(data: dict[str, Any]) -> RunRecord:
+    return RunRecord(**{**data, "status": RunStatus(data.get("status", RunStatus.PLANNED))})
+
+
+def _job(data: dict[str, Any]) -> JobRecord:
+    return JobRecord(**{**data, "tasks": tuple(_task(task) for task in data["tasks"])})
+
+
+def _task(data: dict[str, Any]) -> TaskRecord:
+    state = TaskState(data.get("state", TaskState.QUEUED))
+    return TaskRecord(**{**data, "runs": tuple(data["runs"]), "state": state})

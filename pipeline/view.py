@@ -1,0 +1,148 @@
+"""What `pipeline status` says: the state and the latest facts as plain values. Writes nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.progress import Speed, speed_of
+from pipeline.reconcile import counts
+from pipeline.state import JobRecord, RunStatus, State, TaskState
+from pipeline.workspace import Workspace
+
+_MAX_ATTENTION = 8
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One live or ended submission."""
+
+    job_id: str | None
+    state: str
+    tasks: int
+
+
+@dataclass(frozen=True)
+class PhaseView:
+    """One phase: status is not_started, running, analysis_due, complete or attention."""
+
+    id: str
+    status: str
+    runs: dict[str, int]
+    jobs: list[JobView]
+    speed: Speed | None = None
+    device_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """The whole screen."""
+
+    study: str
+    workspace: str
+    phases: list[PhaseView]
+    next: str
+    attention: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """True when every phase is complete and analysed."""
+        return all(phase.status == "complete" for phase in self.phases)
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable form of `status --json`."""
+        return {
+            "study": self.study,
+            "workspace": self.workspace,
+            "phases": [
+                {
+                    "id": phase.id,
+                    "status": phase.status,
+                    "runs": phase.runs,
+                    "jobs": [
+                        {"job_id": job.job_id, "state": job.state, "tasks": job.tasks}
+                        for job in phase.jobs
+                    ],
+                }
+                for phase in self.phases
+            ],
+            "next": self.next,
+            "attention": self.attention,
+        }
+
+
+def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) -> StatusView:
+    """Describe a state that has just been brought up to date."""
+    names = [name for name in state.phases if state.runs_of(name)]
+    phases = [_phase(workspace, state, name) for name in names]
+    failed = {
+        key: run
+        for key, run in state.runs.items()
+        if run.in_plan and run.status is RunStatus.FAILED
+    }
+    attention = [f"{key}: {run.reason}" for key, run in failed.items()]
+    if len(attention) > _MAX_ATTENTION:
+        more = len(attention) - _MAX_ATTENTION
+        attention = [*attention[:_MAX_ATTENTION], f"and {more} more failed runs"]
+    return StatusView(
+        study=state.study,
+        workspace=str(workspace.root),
+        phases=phases,
+        next=_next(workspace, state, phases),
+        attention=attention,
+        notes=notes or [],
+    )
+
+
+def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
+    runs = state.runs_of(name)
+    tally = counts(runs.values())
+    return PhaseView(
+        id=name,
+        status=_status(state, name, tally),
+        runs=tally,
+        jobs=[_job(job) for job in state.jobs.values() if job.phase == name],
+        speed=speed_of(workspace, runs),
+        device_seconds=sum(run.device_seconds or 0.0 for run in runs.values()),
+    )
+
+
+def _status(state: State, name: str, tally: dict[str, int]) -> str:
+    if tally["failed"]:
+        return "attention"
+    if tally["done"] == tally["total"]:
+        return "complete" if state.phases[name].analysed else "analysis_due"
+    started = (
+        tally["running"]
+        or tally["done"]
+        or any(run.job is not None for run in state.runs_of(name).values())
+    )
+    return "running" if started else "not_started"
+
+
+def _job(job: JobRecord) -> JobView:
+    states = {task.state for task in job.tasks}
+    if job.job_id is None:
+        state = "UNKNOWN"
+    elif len(states) == 1:
+        words = {task.scheduler_state for task in job.tasks}
+        only = words.pop() if len(words) == 1 else None
+        state = only or states.pop().value.upper()
+    else:
+        state = "RUNNING" if TaskState.RUNNING in states else "PENDING"
+    return JobView(job.job_id, state, len(job.tasks))
+
+
+def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
+    current = next((phase for phase in phases if phase.status != "complete"), None)
+    if current is None:
+        return f"the study is complete: read {workspace.relative(workspace.report_file)}"
+    if current.status == "attention":
+        return (
+            "look at the failed runs (`pipeline logs RUN`), mend the cause, "
+            "then `pipeline retry` and `pipeline advance`"
+        )
+    if current.status == "analysis_due":
+        return f"`pipeline advance` analyses {current.id}"
+    if current.status == "not_started":
+        return f"`pipeline advance` submits {current.id} to profile {state.profile}"
+    return "`pipeline advance --watch` follows the runs and goes on by itself"

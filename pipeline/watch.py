@@ -1,0 +1,101 @@
+"""`advance --watch`: step after step until the study ends or needs a person."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from pipeline.advance import Step, advance
+from pipeline.display import progress_line, status_screen
+from pipeline.errors import SchedulerUnreachableError
+from pipeline.site import Site
+from pipeline.view import StatusView, view_of
+
+_SHOWN_EVENTS = 8
+_REFRESH_S = 1.0
+_PLAIN_EVERY_S = 10.0
+
+
+@dataclass
+class _Plain:
+    """Line by line, for logs and pipes: events at once, progress now and then."""
+
+    console: Console
+    last: float = 0.0
+
+    def show(self, view: StatusView, news: list[str]) -> None:
+        for line in news:
+            self.console.print(line, markup=False, soft_wrap=True)
+        if news or time.monotonic() - self.last >= _PLAIN_EVERY_S:
+            self.console.print(progress_line(view), markup=False, soft_wrap=True)
+            self.last = time.monotonic()
+
+
+@dataclass
+class _Screen:
+    """One live screen that is redrawn in place."""
+
+    live: Live
+    events: deque[str]
+
+    def show(self, view: StatusView, news: list[str]) -> None:
+        self.events.extend(news)
+        lines = [Text(f"- {line}", style="dim") for line in self.events]
+        hint = Text(
+            "ctrl-C leaves the runs going; come back with `pipeline advance --watch`", "dim"
+        )
+        screen = status_screen(view, self.live.console.width)
+        self.live.update(Group(screen, *lines, hint), refresh=True)
+
+
+def watch(site: Site, console: Console) -> StatusView:
+    """Advance until nothing is left to do without a person, and return the last view.
+
+    An unreachable scheduler is waited out: nothing is concluded from its silence.
+    """
+    if not console.is_terminal:
+        return _loop(site, _Plain(console).show)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        return _loop(site, _Screen(live, deque(maxlen=_SHOWN_EVENTS)).show)
+
+
+def _loop(site: Site, show: Callable[[StatusView, list[str]], None]) -> StatusView:
+    told: set[str] = set()
+    while True:
+        try:
+            step = advance(site)
+        except SchedulerUnreachableError as error:
+            _wait_out(site, error, show)
+            continue
+        news = step.did + [note for note in step.notes if note not in told]
+        told.update(step.notes)
+        view = view_of(site.workspace, step.state, step.notes)
+        show(view, news)
+        if view.finished or _stuck(view, step):
+            return view
+        _pause(site, step, show)
+
+
+def _stuck(view: StatusView, step: Step) -> bool:
+    """True when runs failed and none is under way any more."""
+    return bool(view.attention) and not step.state.live_jobs()
+
+
+def _pause(site: Site, step: Step, show: Callable[[StatusView, list[str]], None]) -> None:
+    """Wait for the next look at the scheduler; progress is redrawn from files meanwhile."""
+    end = time.monotonic() + site.profile.poll_interval_s
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(_REFRESH_S, left))
+        show(view_of(site.workspace, step.state, step.notes), [])
+
+
+def _wait_out(site: Site, error: Exception, show: Callable[[StatusView, list[str]], None]) -> None:
+    state = site.store.load()
+    if state is None:
+        raise error
+    show(view_of(site.workspace, state, [f"{error}; trying again"]), [])
+    time.sleep(site.profile.poll_interval_s)

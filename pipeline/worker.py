@@ -1,0 +1,203 @@
+"""What runs inside a job: train the runs of one task file, write their results.
+
+Runs on the compute node. Everything it learns goes into the folders of its runs; it never touches
+the state.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.files import append_line, write_atomic
+from pipeline.provenance import code_of, node_name, versions
+from pipeline.results import (
+    Attempt,
+    Code,
+    FailureFile,
+    Measured,
+    RunEntry,
+    RunResult,
+    TaskFile,
+)
+from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
+from pipeline.workspace import Workspace
+
+
+class TaskFailedError(Exception):
+    """Some run of the task has no result; Slurm is to see a failed task."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run as the trainer sees it (satisfies `TrainingRun`)."""
+
+    run_id: str
+    seed: int
+    config: Any
+    directory: Path
+
+
+class _Context:
+    """Progress reports and the stop flag (satisfies `TrainingContext`)."""
+
+    def __init__(self) -> None:
+        self._stop = False
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
+
+    def report(
+        self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
+    ) -> None:
+        record = {"step": step, "total_steps": total_steps, "time": time.time(), **values}
+        append_line(run.directory / "metrics.jsonl", json.dumps(record))
+
+    def should_stop(self) -> bool:
+        return self._stop
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        print(f"signal {number}: asked to stop", file=sys.stderr, flush=True)  # noqa: T201
+        self._stop = True
+
+
+def run_task(workspace_root: str, task_file: str) -> None:
+    """Train one task; the function that submitit calls in the job.
+
+    Raises:
+        TaskFailedError: a run failed or was stopped; each has a failure.json that says why.
+    """
+    workspace = Workspace(Path(workspace_root))
+    task = TaskFile.model_validate_json(Path(task_file).read_bytes())
+    os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # read when torch is first imported
+    _Task(workspace, task).train()
+
+
+class _Task:
+    """One task being trained: which runs still lack an outcome, and how to record one."""
+
+    def __init__(self, workspace: Workspace, task: TaskFile) -> None:
+        self._workspace = workspace
+        self._task = task
+        self._attempt = Attempt(
+            token=task.token,
+            task=task.task,
+            job_id=_first_of("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID"),
+            array_index=_integer(os.environ.get("SLURM_ARRAY_TASK_ID")),
+            node=os.environ.get("SLURMD_NODENAME") or node_name(),
+        )
+        self._folders = {
+            entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
+        }
+        self._open = {entry.run_id: entry for entry in task.runs}
+        self._failures: list[str] = []
+        self._started = datetime.now(UTC)
+
+    def train(self) -> None:
+        """Train all runs; whatever happens, every run ends with a result or a failure."""
+        try:
+            self._train()
+        except BaseException as error:
+            for run_id in list(self._open):
+                self._fail(run_id, f"{type(error).__name__}: {_first_line(error)}")
+            raise
+        for run_id in list(self._open):
+            self._fail(run_id, "stopped before its last step (the job was asked to end)")
+        if self._failures:
+            raise TaskFailedError("; ".join(self._failures))
+
+    def _train(self) -> None:
+        trainer = load_trainer(self._task.trainer, self._workspace.root)
+        code = code_of(self._task.trainer)
+        runs = [self._training_run(trainer, entry) for entry in self._task.runs]
+        for outcome in trainer.train(runs, _Context()):
+            if outcome.failure is not None:
+                self._fail(outcome.run_id, outcome.failure)
+            else:
+                self._accept(outcome, code)
+
+    def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
+        folder = self._folders[entry.run_id]
+        for stale in ("metrics.jsonl", "failure.json"):  # of an earlier attempt at this run
+            (folder / stale).unlink(missing_ok=True)
+        config = trainer.config_type.model_validate_json(json.dumps(entry.config))
+        return _Run(entry.run_id, entry.seed, config, folder)
+
+    def _accept(self, outcome: TrainingOutcome, code: Code) -> None:
+        entry = self._open[outcome.run_id]
+        try:
+            result = self._result(entry, outcome, code)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            self._fail(entry.run_id, f"result refused: {where}: {first['msg']}")
+            return
+        self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
+        del self._open[outcome.run_id]
+
+    def _result(self, entry: RunEntry, outcome: TrainingOutcome, code: Code) -> RunResult:
+        ended = datetime.now(UTC)
+        wall_s = (ended - self._started).total_seconds()
+        task, stack = self._task, len(self._task.runs)
+        return RunResult(
+            study=task.study,
+            phase=task.phase,
+            run_id=entry.run_id,
+            condition=entry.condition,
+            seed=entry.seed,
+            config_digest=entry.config_digest,
+            attempt=self._attempt,
+            metrics={name: _measured(m) for name, m in outcome.metrics.items()},
+            references={
+                metric: {name: _measured(m) for name, m in predictors.items()}
+                for metric, predictors in outcome.references.items()
+            },
+            data_digests=dict(outcome.data_digests),
+            details={**versions(), **outcome.details},
+            code=code,
+            started_at=self._started,
+            ended_at=ended,
+            wall_s=wall_s,
+            device_s=wall_s * max(1, task.gpus) / stack,
+            gpu_s=wall_s * task.gpus / stack,
+        )
+
+    def _fail(self, run_id: str, message: str) -> None:
+        del self._open[run_id]
+        self._failures.append(f"{run_id}: {message}")
+        failure = FailureFile(
+            run_id=run_id, attempt=self._attempt, message=message, at=datetime.now(UTC)
+        )
+        self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
+
+    def _write(self, run_id: str, name: str, text: str) -> None:
+        write_atomic(self._folders[run_id] / name, text.encode())
+
+
+def _measured(measurement: Measurement) -> Measured:
+    return Measured(
+        value=measurement.value,
+        standard_error=measurement.standard_error,
+        count=measurement.count,
+    )
+
+
+def _first_of(*names: str) -> str | None:
+    return next((os.environ[name] for name in names if name in os.environ), None)
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else "no message"

@@ -1,0 +1,100 @@
+"""A small workspace whose study trains in milliseconds, and a way to call the command line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.scheduler.local import LocalScheduler
+from pipeline.site import Site, open_site
+from pipeline.store import StateStore
+from pipeline.workspace import Workspace
+
+TOY_STUDY = """\
+[study]
+name = "toy"
+question = "Does a handicap hurt?"
+trainer = "toy:ToyTrainer"
+metric = { name = "loss", direction = "minimize" }
+
+[config]
+steps = 3
+
+[conditions.baseline]
+label = "Baseline"
+
+[conditions.worse]
+label = "Handicapped"
+config.handicap = 0.5
+
+[hypotheses.handicap-helps]
+statement = "A handicap lowers the loss."
+candidate = "worse"
+reference = "baseline"
+
+[analysis]
+min_pairs = 3
+
+[phases.pilot]
+seeds = [1000]
+
+[phases.multiseed]
+seeds = "0-3"
+confirmatory = true
+"""
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace with the toy study; whatever it started is ended afterwards."""
+    place = make_toy(tmp_path / "ws")
+    yield place
+    state = StateStore(place.state_dir).load() if place.state_dir.exists() else None
+    if state is not None:
+        live = {t: job for t, job in state.live_jobs().items() if job.backend == "local"}
+        LocalScheduler().cancel(live)
+
+
+def make_toy(folder: Path, study: str = TOY_STUDY) -> Workspace:
+    """Write the toy study and its trainer into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).with_name("toy.py"), folder / "toy.py")
+    (folder / "study.toml").write_text(study, encoding="utf-8")
+    return Workspace(folder)
+
+
+@pytest.fixture
+def site(workspace: Workspace) -> Site:
+    """The toy workspace opened on the local profile."""
+    return open_site(workspace, None)
+
+
+@pytest.fixture
+def cli(workspace: Workspace) -> Cli:
+    """Run `pipeline ARGS` in the toy workspace as a user would, in a process of its own."""
+
+    def run(*arguments: str, timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=workspace.root,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run
+
+
+def edit(workspace: Workspace, old: str, new: str) -> None:
+    """Replace a piece of study.toml; it must be there."""
+    text = workspace.study_file.read_text(encoding="utf-8")
+    assert old in text
+    workspace.study_file.write_text(text.replace(old, new), encoding="utf-8")

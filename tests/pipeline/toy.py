@@ -1,0 +1,104 @@
+"""A trainer without torch that trains in milliseconds; tests copy this file into a workspace.
+
+It descends a parabola whose floor depends on the condition, so that a study of it has a true
+answer: a larger `handicap` is worse.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ToyConfig(BaseModel):
+    """Config of one toy run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = 5
+    handicap: float = 0.0
+    step_s: float = 0.0
+    fail_at: int | None = None
+    """Step at which the loss becomes nan."""
+    crash: bool = False
+
+
+@dataclass(frozen=True)
+class ToyMeasurement:
+    """A value with its standard error."""
+
+    value: float
+    standard_error: float = 0.001
+    count: int = 100
+
+
+@dataclass(frozen=True)
+class ToyOutcome:
+    """What a toy run came to."""
+
+    run_id: str
+    failure: str | None = None
+    metrics: Mapping[str, ToyMeasurement] = field(default_factory=dict)
+    references: Mapping[str, Mapping[str, ToyMeasurement]] = field(default_factory=dict)
+    data_digests: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+class Run(Protocol):
+    """The part of a training run that is used here."""
+
+    @property
+    def run_id(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def config(self) -> Any: ...  # noqa: D102
+    @property
+    def directory(self) -> Path: ...  # noqa: D102
+
+
+class ToyTrainer:
+    """Satisfies the trainer protocol."""
+
+    config_type: ClassVar[type[BaseModel]] = ToyConfig
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "other_loss")
+
+    def stack_key(self, config: ToyConfig) -> str:
+        """All toy runs of equal length stack."""
+        return f"steps={config.steps}"
+
+    def total_steps(self, config: ToyConfig) -> int:
+        """Steps of a run."""
+        return config.steps
+
+    def train(self, runs: Sequence[Run], context: Any) -> Iterator[ToyOutcome]:
+        """Descend, report every step, and stop when asked to."""
+        for run in runs:
+            config = run.config
+            if config.crash:
+                raise RuntimeError(f"toy crash of {run.run_id}")
+            for step in range(config.steps + 1):
+                if context.should_stop():
+                    return
+                loss = 1.0 / (1 + step)
+                context.report(run, step=step, total_steps=config.steps, values={"loss": loss})
+                time.sleep(config.step_s)
+            yield self._outcome(run)
+
+    def _outcome(self, run: Run) -> ToyOutcome:
+        if run.config.fail_at is not None:
+            return ToyOutcome(run.run_id, failure=f"loss is nan at step {run.config.fail_at}")
+        shared = random.Random(run.seed).gauss(0, 0.01)  # equal seeds share their luck
+        value = ToyMeasurement(1.0 + run.config.handicap + shared)
+        return ToyOutcome(
+            run.run_id,
+            metrics={"loss": value, "other_loss": value},
+            references={"loss": {"zero": ToyMeasurement(1.5)}},
+            data_digests={"validation": hashlib.sha256(b"toy").hexdigest()},
+            details={"device": "cpu", "train_seconds": 0.01},
+        )
