@@ -1,0 +1,153 @@
+"""Diffusion over matrices: noise schedule, inner steps down the energy, sampler.
+
+Du, Mao, Tenenbaum, ICML 2024, algorithms 1 and 2; the schedule is Nichol and Dhariwal's cosine.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from training.energy import (
+    Given,
+    backward,
+    first_layer,
+    forward,
+    given_level,
+    gradient_in_x,
+)
+from training.time_table import time_table
+from training.weights import Weights
+
+LIMIT = 2.0  # solutions are kept within +-2; nearly every entry of an inverse is
+
+
+class Schedule(NamedTuple):
+    """Constants per noise level, (T,) each; t = 0 is nearly clean, t = T - 1 nearly noise."""
+
+    signal: Tensor  # sqrt(alpha_bar_t)
+    noise: Tensor  # sqrt(1 - alpha_bar_t)
+    per_signal: Tensor  # 1 / sqrt(alpha_bar_t)
+    noise_per_signal: Tensor  # sqrt(1 / alpha_bar_t - 1)
+    step: Tensor  # beta_t / sqrt(1 - alpha_bar_t), the size of an inner step
+
+
+def cosine_schedule(
+    diffusion_steps: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    *,
+    rounded: bool = False,
+) -> Schedule:
+    """Return the schedule; `rounded` passes it through float32, as the public release does.
+
+    The rounding is 6e-8, so it only shows in comparisons in float64.
+    """
+    fractions = torch.arange(diffusion_steps + 1, dtype=torch.float64) / diffusion_steps
+    curve = torch.cos((fractions + 0.008) / 1.008 * (math.pi / 2)) ** 2
+    betas = (1 - curve[1:] / curve[:-1]).clamp(0, 0.999)
+    alpha_bar = torch.cumprod(1 - betas, dim=0)
+    rows = (
+        alpha_bar.sqrt(),
+        (1 - alpha_bar).sqrt(),
+        (1 / alpha_bar).sqrt(),
+        (1 / alpha_bar - 1).sqrt(),
+        betas / (1 - alpha_bar).sqrt(),
+    )
+    storage = torch.float32 if rounded else torch.float64
+    return Schedule(*(row.to(storage).to(device, dtype) for row in rows))
+
+
+class Levels(NamedTuple):
+    """The schedule at each sample's t; (S, B, 1), or scalars where all samples have the same."""
+
+    signal: Tensor
+    noise: Tensor
+    per_signal: Tensor
+    noise_per_signal: Tensor
+    step: Tensor
+    limit: Tensor  # of |x|: LIMIT times signal
+
+
+def levels(schedule: Schedule, t: Tensor, *, first_limits_all: bool = False) -> Levels:
+    """Look up t, (S, B) or a scalar.
+
+    `first_limits_all` is a quirk of the public release: sample 0's t decides the whole batch's
+    limit.
+    """
+    rows = Schedule(*(row[t][..., None] for row in schedule))
+    limit = LIMIT * (rows.signal[:, :1] if first_limits_all else rows.signal)
+    return Levels(*rows, limit)
+
+
+def add_noise(at: Levels, solution: Tensor, eps: Tensor) -> Tensor:
+    """Return the solution as it looks at its noise level, all (S, B, D)."""
+    return at.signal * solution + at.noise * eps
+
+
+class Descent(NamedTuple):
+    """Where inner steps ended, and the share of them that was taken back."""
+
+    x: Tensor  # (S, B, D)
+    reverted: Tensor  # (S,)
+
+
+def descend(
+    weights: Weights, given: Given, at: Levels, x: Tensor, steps: int, *, doubling: bool
+) -> Descent:
+    """Take inner steps from x (S, B, D): x - step dE/dx within +-limit, kept unless E grows.
+
+    `doubling` is a quirk of the public release: every step but the first is twice as long.
+    """
+    reverted = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    if steps == 0:
+        return Descent(x, reverted)
+    start = forward(weights, given, x)
+    energy = start.energy
+    slope = gradient_in_x(weights, backward(weights, given, start))
+    for i in range(steps):
+        length = 2 * at.step if doubling and i > 0 else at.step
+        candidate = torch.clamp(x - length * slope, -at.limit, at.limit)
+        there = forward(weights, given, candidate)
+        worse = there.energy > energy  # (S, B)
+        reverted = reverted + worse.to(x.dtype).mean(1) / steps
+        x = torch.where(worse[..., None], x, candidate)
+        if i + 1 < steps:
+            # A sample that stays keeps its energy and its slope: nothing is evaluated twice.
+            energy = torch.where(worse, energy, there.energy)
+            slope_there = gradient_in_x(weights, backward(weights, given, there))
+            slope = torch.where(worse[..., None], slope, slope_there)
+    return Descent(x, reverted)
+
+
+def sample(
+    weights: Weights,
+    features: Tensor,
+    schedule: Schedule,
+    A: Tensor,
+    start: Tensor,
+    inner_steps: int,
+    *,
+    quirks: bool,
+) -> Tensor:
+    """Return the models' solutions for A (S, B, D) from start ~ N(0, 1), (S, B, D).
+
+    At each noise level the noise is estimated and removed at once, the result is improved by
+    inner steps, and carried to the next level without new noise.
+    """
+    table = time_table(weights, features)
+    base = first_layer(weights, A)
+    x = start
+    solution = start
+    for t in reversed(range(len(features))):
+        given = given_level(base, table, t)
+        at = levels(schedule, torch.tensor(t))
+        eps = gradient_in_x(weights, backward(weights, given, forward(weights, given, x)))
+        solution = (at.per_signal * x - at.noise_per_signal * eps).clamp(-LIMIT, LIMIT)
+        # Within the limit here and after every inner step, so the paper's last clamp is implied.
+        x = descend(weights, given, at, at.signal * solution, inner_steps, doubling=quirks).x
+        solution = at.per_signal * x
+        x = schedule.signal[t - 1] * solution if t > 0 else x
+    # The public release returns x as it is at t = 0, scaled by sqrt(alpha_bar_0) = 0.986.
+    return x if quirks else solution

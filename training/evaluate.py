@@ -1,0 +1,120 @@
+"""Scores of a stack of models: the sampler on many matrices, in bounded memory."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.batches import BatchSource
+from training.data import HELD_OUT, HeldOutSet, held_out_set
+from training.diffusion import sample
+from training.outcome import Measurement, measure
+from training.references import fit_references, score_references
+from training.stack import Stack
+from training.streams import generator, normal
+from training.weights import unflatten
+
+# Matrices per sampler call: 50 MB per model of the published size, and enough to fill a GPU.
+BLOCK = 1024
+
+# Matrices the reference predictors are fitted on: 160 per coefficient of the largest at n = 20.
+REFERENCE_FIT = 65_536
+
+Chunks = Iterable[tuple[Tensor, Tensor]]  # A and y, each (1 or S, b, D), b <= BLOCK
+
+
+class Evaluator:
+    """Scores models of one config; the noise it starts from is the same for every run."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.config, self.layout = stack.config, stack.layout
+        self.features, self.schedule = stack.features(), stack.schedule()
+
+    def errors(
+        self, flat: Tensor, chunks: Chunks, should_stop: Callable[[], bool]
+    ) -> Tensor | None:
+        """Return the mean squared error of each matrix, (S, count) float64 on the CPU.
+
+        `flat` are the weights, (S, P). None when asked to stop before the end.
+        """
+        weights = unflatten(flat, self.layout)
+        # Drawn on the CPU: a run is scored on the same noise whatever it was trained on.
+        noise = generator(self.config.held_out_seed, "sampler start")
+        errors = []
+        for chunk in chunks:
+            if should_stop():
+                return None
+            A, y = (part.to(flat.device, flat.dtype).expand(len(flat), -1, -1) for part in chunk)
+            start = normal(noise, (BLOCK, self.layout.features), flat.dtype)[: A.shape[1]]
+            solution = sample(
+                weights,
+                self.features,
+                self.schedule,
+                A,
+                start.to(flat.device).expand_as(A),
+                self.config.sampler_inner_steps,
+                quirks=self.config.reference_quirks,
+            )
+            errors.append((solution - y).double().square().mean(2).cpu())
+        return torch.cat(errors, dim=1)
+
+
+def held_out_chunks(held_out: HeldOutSet, count: int | None = None) -> Chunks:
+    """Split the first `count` matrices of a held-out set, shared by all models."""
+    A, y = held_out.A[None, :count], held_out.y[None, :count]
+    return zip(torch.split(A, BLOCK, dim=1), torch.split(y, BLOCK, dim=1), strict=True)
+
+
+def training_chunks(source: BatchSource, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw the first `count` matrices that each run was trained on from a source at its start."""
+    left = count
+    while left > 0:
+        A, y = (part[:, :left] for part in source.matrices())
+        left -= A.shape[1]
+        yield from zip(torch.split(A, BLOCK, dim=1), torch.split(y, BLOCK, dim=1), strict=True)
+
+
+class Scores(NamedTuple):
+    """Final scores of a stack."""
+
+    metrics: list[dict[str, Measurement]]  # of each run
+    references: dict[str, Mapping[str, Measurement]]  # by metric
+    digests: Mapping[str, str]  # by held-out set
+
+
+def score(stack: Stack, flat: Tensor, should_stop: Callable[[], bool]) -> Scores | None:
+    """Score weights (S, P) on the beginning of their training stream and on each held-out set.
+
+    None when asked to stop before the end.
+    """
+    config, n = stack.config, stack.config.matrix_size
+    evaluator = Evaluator(stack)
+    count = min(config.held_out_size, config.steps * config.batch_size)
+    errors = evaluator.errors(flat, training_chunks(stack.batches(), count), should_stop)
+    if errors is None:
+        return None
+    metrics = [{"train_mse": measure(row.numpy())} for row in errors]
+
+    fit = held_out_set(config.held_out_seed, "reference fit", REFERENCE_FIT, n, config.ridge)
+    predictors = fit_references(*_matrices(fit, n))
+    references: dict[str, Mapping[str, Measurement]] = {}
+    digests: dict[str, str] = {}
+    for name in HELD_OUT:
+        ridge = config.harder_ridge if name == "harder" else config.ridge
+        held_out = held_out_set(config.held_out_seed, name, config.held_out_size, n, ridge)
+        errors = evaluator.errors(flat, held_out_chunks(held_out), should_stop)
+        if errors is None:
+            return None
+        for metric, row in zip(metrics, errors, strict=True):
+            metric[f"{name}_mse"] = measure(row.numpy())
+        references[f"{name}_mse"] = score_references(predictors, *_matrices(held_out, n))
+        digests[name] = held_out.digest
+    return Scores(metrics, references, digests)
+
+
+def _matrices(held_out: HeldOutSet, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    A, y = (part.numpy().reshape(-1, n, n) for part in (held_out.A, held_out.y))
+    return A, y

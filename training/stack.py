@@ -1,0 +1,98 @@
+"""A stack of runs: what they share, what each has of its own, and what training carries along."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.batches import BatchSource
+from training.config import IREDConfig
+from training.diffusion import Schedule, cosine_schedule
+from training.optim import Adam
+from training.time_table import embedding
+from training.weights import Layout, initial_weights
+
+
+class Stack:
+    """Runs that train together: equal stack keys, S seeds, and what is one number per model."""
+
+    def __init__(
+        self, configs: Sequence[IREDConfig], seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config = configs[0]
+        self.seeds = tuple(seeds)
+        self.device = device
+        self.dtype = torch.float64 if self.config.precision == "fp64" else torch.float32
+        self.layout = Layout(self.config.matrix_size**2, self.config.hidden_width)
+        self.learning_rate = self._per_model([c.learning_rate for c in configs])[:, None]  # (S, 1)
+        self.contrastive_weight = self._per_model(  # (S,)
+            [getattr(c.mining, "contrastive_weight", 0.0) for c in configs]
+        )
+        self.noise_scale = self._per_model(  # (S, 1, 1)
+            [getattr(c.mining, "noise_scale", 0.0) for c in configs]
+        )[:, None, None]
+
+    def features(self) -> Tensor:
+        """Return the time features, (T, 128)."""
+        return embedding(self.config.diffusion_steps, self.dtype, self.device)
+
+    def schedule(self) -> Schedule:
+        """Return the noise schedule."""
+        config = self.config
+        return cosine_schedule(
+            config.diffusion_steps, self.dtype, self.device, rounded=config.reference_quirks
+        )
+
+    def batches(self) -> BatchSource:
+        """Return the training stream of every run, at its beginning."""
+        return BatchSource(self.config, self.seeds, self.dtype, self.device)
+
+    def initial_weights(self) -> Tensor:
+        """Return the weights before training, (S, P)."""
+        rows = [initial_weights(seed, self.layout) for seed in self.seeds]
+        return torch.stack(rows).to(self.device, self.dtype)
+
+    def _per_model(self, values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=self.dtype, device=self.device)
+
+
+@dataclass
+class State:
+    """Everything a run carries from step to step, apart from its random streams."""
+
+    weights: Tensor  # (S, P)
+    average: Tensor  # (S, P), the exponential average that is evaluated
+    adam: Adam
+    step: int  # steps taken
+    failed_at: Tensor  # (S,) int64: the first step whose loss was not finite, or 0
+    failed_loss: Tensor  # (S,): that loss
+
+    @classmethod
+    def initial(cls, weights: Tensor) -> "State":
+        """Return the state before the first step."""
+        models, device = len(weights), weights.device
+        return cls(
+            weights=weights,
+            average=weights.clone(),
+            adam=Adam.zeros(weights),
+            step=0,
+            failed_at=torch.zeros(models, dtype=torch.int64, device=device),
+            failed_loss=torch.zeros(models, dtype=weights.dtype, device=device),
+        )
+
+    def note_failures(self, losses: Tensor) -> None:
+        """Remember where losses, (S,), stopped being finite; does not wait for the device.
+
+        Such a model goes on among its neighbours, whom it cannot touch.
+        """
+        failing = (self.failed_at == 0) & ~losses.isfinite()
+        self.failed_at.masked_fill_(failing, self.step)
+        self.failed_loss = torch.where(failing, losses, self.failed_loss)
+
+    def failures(self) -> list[str | None]:
+        """Say of each run what went wrong, None where nothing did; waits for the device."""
+        return [
+            f"loss is {loss} at step {step}" if step else None
+            for step, loss in zip(self.failed_at.tolist(), self.failed_loss.tolist(), strict=True)
+        ]

@@ -1,0 +1,128 @@
+"""The trainer a study names: IRED on matrix inversion. Importing this module imports no torch."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from training.config import IREDConfig, stack_key
+from training.outcome import Measurement, Outcome
+
+if TYPE_CHECKING:
+    from training.stack import Stack
+
+
+class Run(Protocol):
+    """What the trainer needs to know of a run."""
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+
+    @property
+    def seed(self) -> int:
+        """Decides data, initial weights and noise, in every condition alike."""
+
+    @property
+    def config(self) -> IREDConfig:
+        """The resolved config."""
+
+
+class Context(Protocol):
+    """What the trainer needs of whoever runs it."""
+
+    def report(self, run: Any, *, step: int, total_steps: int, values: Mapping[str, float]) -> None:
+        """Take note of a run's progress."""
+
+    def should_stop(self) -> bool:
+        """Say whether to return soon."""
+
+
+class IREDTrainer:
+    """Trains stacks of IRED models and scores the averaged weights of their last step."""
+
+    config_type: ClassVar[type[IREDConfig]] = IREDConfig
+    metrics: ClassVar[tuple[str, ...]] = (
+        "validation_mse",
+        "test_mse",
+        "harder_mse",
+        "train_mse",
+    )
+
+    def stack_key(self, config: IREDConfig) -> str:
+        """Runs whose keys are equal may train in one stack: all but per-model numbers agree."""
+        return stack_key(config)
+
+    def total_steps(self, config: IREDConfig) -> int:
+        """Number of optimiser steps of a run."""
+        return config.steps
+
+    def train(self, runs: Sequence[Run], context: Context) -> Iterator[Outcome]:
+        """Train the runs together and yield an outcome for each; none when asked to stop.
+
+        Raises:
+            ValueError: the runs' stack keys differ.
+        """
+        if len({stack_key(run.config) for run in runs}) != 1:
+            raise ValueError("the runs of a stack differ in more than their per-model settings")
+        # Imported here so that planning a study on a login node does not load torch.
+        import torch
+
+        from training.evaluate import score
+        from training.loop import train_stack
+        from training.stack import Stack
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        stack = Stack([run.config for run in runs], [run.seed for run in runs], device)
+        steps = stack.config.steps
+
+        def observe(step: int, values: list[dict[str, float] | None]) -> None:
+            for run, numbers in zip(runs, values, strict=True):
+                if numbers is not None:
+                    context.report(run, step=step, total_steps=steps, values=numbers)
+
+        with torch.inference_mode():
+            started = time.monotonic()
+            state = train_stack(stack, observe, context.should_stop)
+            train_seconds = time.monotonic() - started
+            failures = state.failures()
+            healthy = not all(failures)
+            if healthy and state.step < steps:
+                return
+            scores = score(stack, state.average, context.should_stop) if healthy else None
+            if healthy and scores is None:
+                return
+        details = _details(stack, train_seconds, time.monotonic() - started - train_seconds)
+        for index, run in enumerate(runs):
+            metrics = scores.metrics[index] if scores else {}
+            failure = failures[index] or _not_finite(metrics)
+            if failure or scores is None:
+                yield Outcome(run.run_id, failure=failure, details=details)
+            else:
+                yield Outcome(run.run_id, None, metrics, scores.references, scores.digests, details)
+
+
+def _not_finite(metrics: Mapping[str, Measurement]) -> str | None:
+    # A last step can break a model whose last loss was still finite.
+    for name, measurement in metrics.items():
+        if not math.isfinite(measurement.value):
+            return f"{name} is {measurement.value} after the last step"
+    return None
+
+
+def _details(
+    stack: "Stack", train_seconds: float, evaluation_seconds: float
+) -> dict[str, str | int | float]:
+    import torch
+
+    cuda = stack.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(stack.device) if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "precision": stack.config.precision,
+        "parameters": stack.layout.parameter_count(),
+        "stack_size": len(stack.seeds),
+        "train_seconds": train_seconds,
+        "evaluation_seconds": evaluation_seconds,
+    }
