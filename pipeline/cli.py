@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.view import StatusView
     from pipeline.workspace import Workspace
 
+_INTERRUPTED = 130  # as a shell reports a process that ctrl-C ended
+
 _workspace = click.option(
     "--workspace",
     "-w",
@@ -179,8 +181,9 @@ def cancel(workspace: Path | None, yes: bool) -> None:
     from pipeline.advance import cancel as cancel_jobs
 
     site = _site(workspace, None)
-    if not yes:
-        click.confirm(f"End all jobs of {site.study.file.study.name}?", abort=True)
+    if not yes and not click.confirm(f"End all jobs of {site.study.file.study.name}?"):
+        click.echo("nothing was cancelled")
+        return
     step = cancel_jobs(site)
     click.echo("\n".join([*step.did, "next: pipeline retry, then pipeline advance"]))
 
@@ -188,13 +191,16 @@ def cancel(workspace: Path | None, yes: bool) -> None:
 def main() -> None:
     """Run the command line; a `PipelineError` becomes one line and its exit code."""
     try:
-        app()
+        app(standalone_mode=False)
     except PipelineError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing is lost, the same command goes on", err=True)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
 
 
 def _find(workspace: Path | None) -> "Workspace":
@@ -225,5 +231,6 @@ def _tell(line: str) -> None:
 
 
 def _exit_for(view: "StatusView") -> None:
-    if view.attention:
-        raise NeedsPersonError(f"{len(view.attention)} failed runs need a person, see above")
+    failed = sum(phase.runs["failed"] for phase in view.phases)
+    if failed:
+        raise NeedsPersonError(f"{failed} failed runs need a person; see attention above")

@@ -74,23 +74,29 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
     """Describe a state that has just been brought up to date."""
     names = [name for name in state.phases if state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
-    failed = {
-        key: run
-        for key, run in state.runs.items()
-        if run.in_plan and run.status is RunStatus.FAILED
-    }
-    attention = [f"{key}: {run.reason}" for key, run in failed.items()]
-    if len(attention) > _MAX_ATTENTION:
-        more = len(attention) - _MAX_ATTENTION
-        attention = [*attention[:_MAX_ATTENTION], f"and {more} more failed runs"]
     return StatusView(
         study=state.study,
         workspace=str(workspace.root),
         phases=phases,
         next=_next(workspace, state, phases),
-        attention=attention,
+        attention=_attention(state),
         notes=notes or [],
     )
+
+
+def _attention(state: State) -> list[str]:
+    """Failed runs, those that failed for the same reason in one line."""
+    by_reason: dict[str, list[str]] = {}
+    for key, run in state.runs.items():
+        if run.in_plan and run.status is RunStatus.FAILED:
+            by_reason.setdefault(run.reason or "unknown", []).append(key)
+    lines = [
+        f"{keys[0]}{f' and {len(keys) - 1} more runs' * (len(keys) > 1)}: {reason}"
+        for reason, keys in by_reason.items()
+    ]
+    if len(lines) > _MAX_ATTENTION:
+        lines[_MAX_ATTENTION:] = [f"and {len(lines) - _MAX_ATTENTION} other reasons"]
+    return lines
 
 
 def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from pipeline.scheduler.local import LocalScheduler
 from pipeline.site import Site, open_site
-from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 
 TOY_STUDY = """\
@@ -55,10 +54,9 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
-    state = StateStore(place.state_dir).load() if place.state_dir.exists() else None
-    if state is not None:
-        live = {t: job for t, job in state.live_jobs().items() if job.backend == "local"}
-        LocalScheduler().cancel(live)
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(place.root) in word for word in process.info["cmdline"] or ()):
+            process.kill()
 
 
 def make_toy(folder: Path, study: str = TOY_STUDY) -> Workspace:

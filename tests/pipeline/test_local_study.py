@@ -1,0 +1,278 @@
+"""A whole study on this machine, used as a researcher would, and broken on purpose."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.state import RunStatus, State
+from pipeline.store import StateStore
+from pipeline.workspace import Workspace
+from tests.pipeline.conftest import Cli, edit
+
+WAIT_S = 60
+
+
+def state_of(workspace: Workspace) -> State:
+    """The state as it is stored now."""
+    state = StateStore(workspace.state_dir).load()
+    assert state is not None
+    return state
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Poll until something holds; it must within a minute."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def snapshot(workspace: Workspace) -> dict[str, bytes]:
+    """Every file of the workspace but those that running tasks and Python write."""
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes()
+        for path in workspace.root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "lock"
+    }
+
+
+def test_a_study_walks_through_all_phases_and_then_nothing_changes(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """--watch ends with exit 0, results in place, a report; one more advance writes no byte."""
+    done = cli("advance", "--watch")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the study is complete" in done.stdout
+    state = state_of(workspace)
+    assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
+    assert len(list(workspace.runs_dir.glob("*/*/result.json"))) == 10
+    assert workspace.report_file.exists()
+    before = snapshot(workspace)
+    again = cli("advance")
+    assert again.returncode == 0
+    assert "nothing new" in again.stdout
+    assert snapshot(workspace) == before
+
+
+def test_status_json_keeps_its_contract(cli: Cli) -> None:
+    """The keys that scripts rely on are there before and after the first step."""
+    for _ in range(2):
+        view: dict[str, Any] = json.loads(cli("status", "--json").stdout)
+        assert set(view) == {"study", "workspace", "phases", "next", "attention"}
+        for phase in view["phases"]:
+            assert set(phase) == {"id", "status", "runs", "jobs"}
+            assert set(phase["runs"]) == {"total", "done", "running", "pending", "failed"}
+            for job in phase["jobs"]:
+                assert set(job) == {"job_id", "state", "tasks"}
+        assert [phase["id"] for phase in view["phases"]] == ["pilot", "multiseed"]
+        cli("advance")
+    assert view["phases"][0]["jobs"]
+
+
+def test_status_and_dry_run_write_nothing(workspace: Workspace, cli: Cli) -> None:
+    """Looking leaves no trace, not even a folder."""
+    before = snapshot(workspace)
+
+    assert cli("status").returncode == 0
+    assert cli("plan").returncode == 0
+    dry = cli("advance", "--dry-run")
+
+    assert "would submit 2 runs of pilot in 1 tasks" in dry.stdout
+    assert snapshot(workspace) == before
+    assert not workspace.state_dir.exists()
+
+
+def test_two_advances_at_once_submit_once(workspace: Workspace) -> None:
+    """However many start together, every run is submitted exactly once."""
+    command = [sys.executable, "-m", "pipeline", "advance"]
+    started = [
+        subprocess.Popen(command, cwd=workspace.root, stdout=subprocess.DEVNULL) for _ in range(4)
+    ]
+
+    assert [process.wait(WAIT_S) for process in started] == [0, 0, 0, 0]
+
+    state = state_of(workspace)
+    assert {run.tries for run in state.runs_of("pilot").values()} == {1}
+    assert len({job.job_id for job in state.jobs.values()}) == len(state.jobs)
+
+
+def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """Interrupting the watch loses nothing: exit 130, tasks alive, the study still completes."""
+    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "advance", "--watch"],
+        cwd=workspace.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    store = StateStore(workspace.state_dir)
+    wait_for(lambda: store.path.exists() and any(
+        run.status is RunStatus.RUNNING for run in state_of(workspace).runs.values()
+    ))  # fmt: skip
+    os.killpg(watch.pid, signal.SIGINT)  # what a terminal sends to the whole foreground group
+    _, errors = watch.communicate(timeout=WAIT_S)
+
+    assert watch.returncode == 130
+    assert "nothing is lost" in errors
+    (job,) = state_of(workspace).live_jobs().values()
+    assert psutil.pid_exists(int(job.job_id or 0))
+    assert cli("advance", "--watch").returncode == 0
+    assert {run.tries for run in state_of(workspace).runs.values()} == {1}
+
+
+def test_a_failed_run_stops_the_phase_with_exit_3_and_can_be_retried(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """A crash is told with its own words, later phases wait, and retry takes the run up again."""
+    edit(workspace, "config.handicap = 0.5", "config.crash = true")
+
+    stopped = cli("advance", "--watch")
+
+    assert stopped.returncode == 3
+    assert "toy crash of worse-s1000" in stopped.stdout
+    assert "failed runs need a person" in stopped.stderr
+    status = json.loads(cli("status", "--json").stdout)
+    assert [phase["status"] for phase in status["phases"]] == ["attention", "not_started"]
+    failed = next(k for k, r in state_of(workspace).runs.items() if r.status is RunStatus.FAILED)
+    logs = cli("logs", failed)
+    assert "RuntimeError: toy crash" in logs.stdout
+
+    assert cli("retry", failed).returncode == 0
+    assert state_of(workspace).runs[failed].status is RunStatus.PLANNED
+    assert cli("retry", failed).returncode == 2
+    assert cli("advance", "--watch").returncode == 3
+    assert state_of(workspace).runs[failed].tries == 2
+
+
+def test_a_run_that_diverged_does_not_take_its_neighbour_along(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """In one stack, one run with a nan fails and the other one is done."""
+    edit(workspace, "config.handicap = 0.5", "config.fail_at = 2")
+
+    assert cli("advance", "--watch").returncode == 3
+
+    runs = state_of(workspace).runs_of("pilot").values()
+    assert {run.condition: run.status for run in runs} == {
+        "baseline": RunStatus.DONE,
+        "worse": RunStatus.FAILED,
+    }
+    assert {run.reason for run in runs} == {None, "loss is nan at step 2"}
+
+
+def test_a_killed_task_is_found_dead_and_can_be_retried(workspace: Workspace, cli: Cli) -> None:
+    """After kill -9 of everything the runs fail by name, nothing hangs, and a retry completes."""
+    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.5")
+    cli("advance")
+    (job,) = state_of(workspace).live_jobs().values()
+    controller = psutil.Process(int(job.job_id or 0))
+    wait_for(controller.children)
+    for process in [*controller.children(recursive=True), controller]:
+        process.kill()
+    wait_for(lambda: not psutil.pid_exists(controller.pid))
+
+    stopped = cli("advance")
+
+    assert stopped.returncode == 3
+    assert "ended without a result" in stopped.stdout
+    edit(workspace, "step_s = 0.5", "step_s = 0.0")
+    assert cli("advance").returncode == 0  # other configs are other runs; the old ones are kept
+    assert sum(not run.in_plan for run in state_of(workspace).runs.values()) == 2
+
+
+def test_cancel_ends_the_processes_and_says_so(workspace: Workspace, cli: Cli) -> None:
+    """After cancel no process is left, the runs are failed, and retry plans them anew."""
+    edit(workspace, "steps = 3", "steps = 100\nstep_s = 0.2")
+    cli("advance")
+    (job,) = state_of(workspace).live_jobs().values()
+
+    assert cli("cancel", "--yes").returncode == 0
+
+    wait_for(lambda: not psutil.pid_exists(int(job.job_id or 0)))
+    reasons = {run.reason for run in state_of(workspace).runs_of("pilot").values()}
+    assert reasons == {"cancelled with `pipeline cancel`"}
+    assert cli("retry").returncode == 0
+
+
+def test_no_more_tasks_run_than_the_profile_allows(workspace: Workspace, cli: Cli) -> None:
+    """max_running bounds what is in flight, whatever submitit would start."""
+    profiles = workspace.root / "slurm" / "profiles.toml"
+    profiles.parent.mkdir()
+    profiles.write_text('[profiles.local]\nbackend = "local"\nmax_running = 2\nstack_size = 1\n')
+    edit(workspace, "seeds = [1000]", 'seeds = "1000-1003"')
+    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.4")
+
+    first = cli("advance")
+
+    assert "submitted 2 runs in 2 tasks" in first.stdout
+    assert "nothing new" in cli("advance").stdout or len(state_of(workspace).live_jobs()) <= 2
+    assert cli("advance", "--watch").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["advance"], ["plan"], ["report"], ["cancel", "-y"]]
+)
+def test_a_broken_state_file_stops_every_command_with_exit_2(
+    workspace: Workspace, cli: Cli, command: list[str]
+) -> None:
+    """One line names file, line and column and the way back; the file is left as it is."""
+    cli("advance")
+    path: Path = workspace.state_dir / "pipeline.json"
+    broken = path.read_text().replace('"phases": {', '"phases": {,')
+    path.write_text(broken)
+
+    done = cli(*command)
+
+    assert done.returncode == 2
+    assert "pipeline.json:" in done.stderr
+    assert "cp " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert path.read_text() == broken
+
+
+def test_a_result_of_another_config_is_refused_by_name(workspace: Workspace, cli: Cli) -> None:
+    """A result.json copied from another run fails the run and says whose it is."""
+    edit(workspace, "steps = 3", "steps = 100\nstep_s = 0.1")
+    cli("advance")
+    state = state_of(workspace)
+    baseline, worse = sorted(state.runs_of("pilot"))
+    wait_for((workspace.run_dir(worse) / "config.json").exists)
+    job = state.runs[worse].job
+    result = make_result(workspace, baseline, job or "")
+    (workspace.run_dir(worse) / "result.json").write_text(result)
+
+    cli("cancel", "--yes")
+
+    reason = state_of(workspace).runs[worse].reason
+    assert reason is not None
+    assert "cancelled" in reason or "another run" in reason
+    assert state_of(workspace).runs[worse].status is RunStatus.FAILED
+
+
+def make_result(workspace: Workspace, key: str, token: str) -> str:
+    """A valid result.json of a run."""
+    run = state_of(workspace).runs[key]
+    return json.dumps({
+        "study": "toy", "phase": run.phase, "run_id": key.partition("/")[2],
+        "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
+        "attempt": {"token": token, "task": 0, "job_id": "1", "array_index": None, "node": "n"},
+        "metrics": {"loss": {"value": 1.0, "standard_error": 0.1, "count": 10}},
+        "references": {}, "data_digests": {}, "details": {},
+        "code": {"commit": None, "dirty": None, "source_digest": "0" * 64},
+        "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:01Z",
+        "wall_s": 1.0, "device_s": 1.0, "gpu_s": 0.0,
+    })  # fmt: skip
