@@ -50,7 +50,7 @@ class Checks:
     wilcoxon_p: float | None
     without_one_seed: Interval | None
     """Smallest and largest difference in percent when one pair is left out (level 0)."""
-    without_one_seed_largest_p: float | None
+    largest_p_without_one: float | None
     posterior: RopePosterior
     spread_ratio: float | None
     """sd of the candidate over sd of the reference."""
@@ -167,7 +167,7 @@ def _checks(
         welch=stats.welch_t(candidate, reference),
         wilcoxon_p=None if ranks is None else ranks.p,
         without_one_seed=left_out,
-        without_one_seed_largest_p=largest_p,
+        largest_p_without_one=largest_p,
         posterior=margins.rope(test, margin),
         spread_ratio=float(candidate.std(ddof=1)) / spread if spread else None,
         spread_p=stats.brown_forsythe((candidate, reference)),

@@ -100,6 +100,8 @@ def _draft(
 ) -> _Draft:
     candidate, reference = values[hypothesis.candidate], values[hypothesis.reference]
     seeds = tuple(sorted(set(candidate) & set(reference)))
+    if len(seeds) < 2:
+        return _Draft(hypothesis, seeds, None, "fewer than two complete pairs")
     if not base:
         return _Draft(hypothesis, seeds, None, f"{plan.reference_condition} has no result")
     pairs = pair_by_seed(

@@ -62,6 +62,11 @@ class RunRow:
     facts: RunFacts
 
 
+def metric_label(name: str) -> str:
+    """Return a metric's name as prose: validation_mse becomes "validation MSE"."""
+    return " ".join(word.upper() if word == "mse" else word for word in name.split("_"))
+
+
 class HoleReason(StrEnum):
     """Why a planned run has no result."""
 
@@ -148,7 +153,7 @@ class AnalysisPlan:
     @property
     def label(self) -> str:
         """The metric as the report calls it."""
-        return self.metric_label or self.metric.replace("_", " ").replace("mse", "MSE")
+        return self.metric_label or metric_label(self.metric)
 
 
 @dataclass(frozen=True)
