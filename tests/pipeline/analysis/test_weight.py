@@ -16,6 +16,7 @@ HEAVY = ("numpy", "scipy", "matplotlib", "jinja2", "torch", "pydantic")
         ("pipeline.analysis.multiseed", {"numpy", "scipy"}),
         ("pipeline.report_input", {"numpy", "scipy"}),
         ("pipeline.report", {"numpy", "scipy", "jinja2"}),
+        ("pipeline.figures", {"numpy", "scipy", "matplotlib"}),
     ],
 )
 def test_importing_loads_no_more_than_it_says(module: str, allowed: set[str]) -> None:
