@@ -1,1 +1,1 @@
-"""Statistics, verdicts and the analysis of each kind of phase: values in, values out."""
+"""From a phase's results to what may be said about them: pure functions, values in, values out."""

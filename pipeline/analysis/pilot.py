@@ -1,0 +1,67 @@
+"""The pilot: single runs that show that everything works, and what a run costs.
+
+No inference is drawn here: no test, no interval, no ordering of conditions.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.analysis.checks import find_deviations
+from pipeline.analysis.references import reference_values
+from pipeline.analysis.stats import describe
+from pipeline.analysis.table import Hole, Measurement, ResultTable, RunRow
+
+
+@dataclass(frozen=True)
+class PilotCondition:
+    """The pilot runs of one condition."""
+
+    condition: str
+    runs: tuple[RunRow, ...]
+    sd: float | None
+    """Spread of the metric over seeds, for planning; None with fewer than two runs."""
+    device_seconds: float | None
+    """Mean over runs; None when any run did not record it."""
+
+
+@dataclass(frozen=True)
+class PilotAnalysis:
+    """What the pilot came to."""
+
+    phase: str
+    metric: str
+    metrics: tuple[str, ...]
+    """All measured metrics, the study's own first."""
+    conditions: tuple[PilotCondition, ...]
+    references: dict[str, Measurement]
+    """Predictor -> its value on the study's metric, from high to low."""
+    holes: tuple[Hole, ...]
+    planned: int
+    deviations: tuple[str, ...]
+
+
+def analyse_pilot(table: ResultTable, metric: str) -> PilotAnalysis:
+    """Lay out the pilot's runs; `metric` is the study's."""
+    others = tuple(name for name in table.metrics if name != metric)
+    return PilotAnalysis(
+        phase=table.phase,
+        metric=metric,
+        metrics=(metric, *others),
+        conditions=tuple(_condition(name, table, metric) for name in table.conditions),
+        references=reference_values(table, metric),
+        holes=table.holes,
+        planned=len(table.planned),
+        deviations=find_deviations(table),
+    )
+
+
+def _condition(name: str, table: ResultTable, metric: str) -> PilotCondition:
+    runs = table.of(name)
+    values = [row.metrics[metric].value for row in runs if metric in row.metrics]
+    sd = describe(values).sd if values else None
+    return PilotCondition(name, runs, sd, mean_device_seconds(runs))
+
+
+def mean_device_seconds(runs: tuple[RunRow, ...]) -> float | None:
+    """Return the mean cost of a run in device-seconds; None unless every run recorded it."""
+    seconds = [row.facts.device_seconds for row in runs if row.facts.device_seconds is not None]
+    return sum(seconds) / len(seconds) if seconds and len(seconds) == len(runs) else None

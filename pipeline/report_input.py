@@ -1,0 +1,161 @@
+"""What RESULTS.md is made from: the analyses, and every fact around them.
+
+Owns plain values only; whoever knows the state, the study and the clock fills them in. What is
+not known stays None and is printed as "not recorded".
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.analysis.multiseed import MultiseedAnalysis
+from pipeline.analysis.pilot import PilotAnalysis
+from pipeline.analysis.table import AnalysisPlan, Hole, Hypothesis, RunRow
+
+PhaseAnalysis = PilotAnalysis | MultiseedAnalysis
+
+
+class PhaseStatus(StrEnum):
+    """How far a phase is."""
+
+    NOT_RUN = "not run"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    NEEDS_PERSON = "needs a person"
+
+
+class SealState(StrEnum):
+    """Whether the analysis plan is the one that was fixed before the confirmatory runs."""
+
+    OPEN = "not frozen"
+    FROZEN = "frozen"
+    CHANGED = "changed after it was frozen"
+
+
+@dataclass(frozen=True)
+class ConditionInfo:
+    """A condition of the study."""
+
+    name: str
+    label: str
+    differences: Mapping[str, str]
+    """Config keys that differ from the shared config, and their values, as text."""
+
+
+@dataclass(frozen=True)
+class PhaseInfo:
+    """A phase in the order of the study."""
+
+    id: str
+    title: str
+    status: PhaseStatus
+    done: int
+    total: int
+    analysis: PhaseAnalysis | None = None
+    holes: tuple[Hole, ...] = ()
+    device_hours: float | None = None
+    figures: tuple[str, ...] = ()
+    """Paths relative to RESULTS.md."""
+    note: str = ""
+    """One line, such as why a person is needed."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Is any planned run without a result?"""
+        return self.done < self.total
+
+
+@dataclass(frozen=True)
+class PlanSeal:
+    """The analysis plan's digest, and the one it was frozen with."""
+
+    state: SealState
+    digest: str
+    frozen_digest: str | None = None
+    frozen_at: str | None = None
+
+    @property
+    def post_hoc(self) -> bool:
+        """True unless the plan is the one that was fixed before the runs."""
+        return self.state is not SealState.FROZEN
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """One submission to a scheduler."""
+
+    job_id: str
+    phase: str
+    tasks: int
+    profile: str
+    submitted: str | None = None
+    ended: str | None = None
+    device_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file or folder of the workspace, and what it holds."""
+
+    path: str
+    what: str
+
+
+@dataclass(frozen=True)
+class CodeUse:
+    """A version of the code and how many runs it made."""
+
+    commit: str | None
+    dirty: bool | None
+    runs: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the results; counts are runs, None stands for "not recorded"."""
+
+    code: tuple[CodeUse, ...] = ()
+    devices: Mapping[str | None, int] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Package -> version -> runs."""
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All that RESULTS.md says."""
+
+    study: str
+    question: str
+    plan: AnalysisPlan
+    seal: PlanSeal
+    hypotheses: tuple[Hypothesis, ...]
+    conditions: tuple[ConditionInfo, ...]
+    shared_config: Mapping[str, str]
+    phases: tuple[PhaseInfo, ...]
+    scope: str
+    """What the study was about, for the scope line: "20x20 matrices, this generator, ..."."""
+    jobs: tuple[JobInfo, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+    hours_unit: str = "GPU-hours"
+    """"CPU-hours" where no GPU was used."""
+    deviations: tuple[str, ...] = ()
+    """From the plan, beyond those that the analyses found."""
+    files: tuple[FileInfo, ...] = ()
+    reproduce: tuple[str, ...] = ()
+    """Shell commands, one per line."""
+
+
+def provenance_of(rows: Iterable[RunRow]) -> Provenance:
+    """Count the code versions, devices and packages behind some runs."""
+    code: dict[tuple[str | None, bool | None], int] = {}
+    devices: dict[str | None, int] = {}
+    versions: dict[str, dict[str, int]] = {}
+    for row in rows:
+        facts = row.facts
+        code[facts.commit, facts.dirty] = code.get((facts.commit, facts.dirty), 0) + 1
+        devices[facts.device] = devices.get(facts.device, 0) + 1
+        for package, version in sorted(facts.versions.items()):
+            counts = versions.setdefault(package, {})
+            counts[version] = counts.get(version, 0) + 1
+    uses = tuple(CodeUse(commit, dirty, runs) for (commit, dirty), runs in code.items())
+    return Provenance(uses, devices, versions)

@@ -1,0 +1,288 @@
+"""RESULTS.md: the golden report, the rules of wording, and what must not break it."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import markdown
+from pipeline.analysis.multiseed import analyse_multiseed
+from pipeline.analysis.pilot import analyse_pilot
+from pipeline.analysis.table import Direction, Hole, HoleReason, ResultTable
+from pipeline.errors import PipelineError
+from pipeline.report import render_report
+from pipeline.report_input import (
+    ConditionInfo,
+    PhaseInfo,
+    PhaseStatus,
+    PlanSeal,
+    ReportInput,
+    SealState,
+)
+from tests.pipeline import published
+from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, scaled, table
+from tests.pipeline.refresh_golden import GOLDEN, TEMPLATES, rendered
+
+FORBIDDEN = re.compile(
+    r"\boptimal|\bconclusive|\bproves?\b|\bdemonstrat|\bno difference|\bno effect|\bbecause\b"
+    r"|\bshould\b|\bstrong power|\bhighly\b|\bp = 0(\.0+)?\b(?!\.)"
+    r"|(?-i:\bNone\b)|(?<!loss is )\bnan\b|\binf\b"
+    r"|\bsignificant|\bbetter\b|\bworse\b|\bbest\b|\boutperform|\bdegrad|\bsuperior|\bbeats?\b",
+    re.IGNORECASE,
+)
+COMPARING = re.compile(r"\b(lower|higher|larger|smaller|less|fewer|more) \S+ than\b")
+
+
+def report(
+    results: ResultTable | None = None,
+    status: PhaseStatus = PhaseStatus.COMPLETE,
+    direction: Direction = "minimize",
+) -> ReportInput:
+    """Return a small study with these results of its multi-seed phase."""
+    plan = dataclasses.replace(PLAN, direction=direction)
+    phases = [PhaseInfo("pilot", "Pilot", PhaseStatus.RUNNING, 1, 2)]
+    if results:
+        one = ResultTable("pilot", (("base", 0),), (results.rows[0],))
+        phases = [
+            PhaseInfo("pilot", "Pilot", PhaseStatus.COMPLETE, 1, 1, analyse_pilot(one, "loss"))
+        ]
+    phases.append(
+        PhaseInfo(
+            "multiseed",
+            "Multi-seed validation",
+            status,
+            len(results.rows) if results else 0,
+            20,
+            analyse_multiseed(results, plan, HYPOTHESIS) if results else None,
+            results.holes if results else (),
+        )
+    )
+    return ReportInput(
+        study="toy",
+        question="Is the arm any use?",
+        plan=plan,
+        seal=PlanSeal(SealState.FROZEN, "abc", "abc", "2026-01-01"),
+        hypotheses=HYPOTHESIS,
+        conditions=(ConditionInfo("base", "Base", {}), ConditionInfo("arm", "Arm", {"a": "1"})),
+        shared_config={"k": "v"},
+        phases=tuple(phases),
+        scope="toy data",
+    )
+
+
+SCENES: dict[str, Callable[[], ReportInput]] = {
+    "published": published.report_input,
+    "nothing run": lambda: report(None, PhaseStatus.NOT_RUN),
+    "improvement": lambda: report(table(scaled(0.97))),
+    "harm": lambda: report(table(scaled(1.03))),
+    "maximize": lambda: report(table(scaled(1.03)), direction="maximize"),
+    "within the margin": lambda: report(table(scaled(1.003))),
+    "identical": lambda: report(table(BASE)),
+    "copied": lambda: report(table(BASE + 0.25)),
+    "outlier": lambda: report(table(BASE - np.eye(10)[3] * 0.5)),
+    "missing runs": lambda: report(
+        table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON
+    ),
+    "one pair": lambda: report(table(scaled(0.97), missing=tuple(range(1, 10)))),
+    "no pair": lambda: report(table(scaled(0.97), missing=tuple(range(10)))),
+    "changed plan": lambda: dataclasses.replace(
+        report(table(scaled(1.03))), seal=PlanSeal(SealState.CHANGED, "new", "old", "2026-01-01")
+    ),
+}
+
+
+@pytest.fixture(params=list(SCENES))
+def text(request: pytest.FixtureRequest) -> str:
+    """The rendered report of each scene in turn."""
+    return render_report(SCENES[request.param](), [TEMPLATES])
+
+
+def test_the_published_values_give_the_golden_report() -> None:
+    """Line by line; refresh with `python -m tests.pipeline.refresh_golden` and read the diff."""
+    golden, now = GOLDEN.read_text(encoding="utf-8"), rendered()
+    diff = difflib.unified_diff(golden.splitlines(), now.splitlines(), "golden", "now", lineterm="")
+    assert golden == now, "\n" + "\n".join(diff)
+
+
+def test_no_forbidden_word_is_said(text: str) -> None:
+    """Wording rules: nothing is oversold, nothing is missing, no p is zero."""
+    found = [match[0] for match in FORBIDDEN.finditer(text)]
+    assert found == []
+    assert re.findall(r"equivalen\w*", text, re.IGNORECASE) == re.findall("EQUIVALENT", text)
+
+
+def test_only_the_wording_macros_compare() -> None:
+    """No other template holds a comparing word."""
+    words = re.compile(r"\b(lower|higher|better|worse|best|outperform\w*|superior|inferior)\b")
+    sources = [path for path in TEMPLATES.rglob("*.j2") if path.name != "wording.md.j2"]
+    assert len(sources) > 5
+    assert {path.name: words.findall(path.read_text()) for path in sources} == {
+        path.name: [] for path in sources
+    }
+
+
+@pytest.mark.parametrize("name", ["improvement", "harm", "maximize"])
+def test_every_comparing_sentence_states_its_numbers(name: str) -> None:
+    """Difference, interval, pairs, test, corrected p and margin follow the claim."""
+    text = render_report(SCENES[name](), [TEMPLATES])
+    claims = [line for line in text.splitlines() if COMPARING.search(line) and "Arm has" in line]
+    assert claims
+    for line in claims:
+        sign = "-" if "has lower" in line else "+"
+        assert f"difference {sign}" in line
+        for part in ("95% CI [", "10 pairs", "Holm-corrected p", "paired t test", "margin ±1.00%"):
+            assert part in line
+
+
+@pytest.mark.parametrize(
+    ("scene", "said"),
+    [
+        ("improvement", "**SUPPORTED**: Arm has lower loss than Base"),
+        ("harm", "**REJECTED**: Arm has higher loss than Base"),
+        ("maximize", "**SUPPORTED**: Arm has higher loss than Base"),
+        ("within the margin", "**EQUIVALENT**: Arm is within ±1.00% of Base in loss"),
+        ("within the margin", "The difference is resolved from zero, and it is inside the margin."),
+        ("identical", "the two conditions computed the same"),
+        ("copied", "were the runs of one condition copied or shifted?"),
+        ("outlier", "**INCONCLUSIVE**: Arm against Base is not resolved"),
+        ("outlier", "Power 80% takes "),
+        ("missing runs", "The plan asks for at least 8 complete pairs."),
+        ("missing runs", "1 more complete pair reaches the plan's least number; seeds 2, 5, 7"),
+        ("missing runs", "- Phase 1, Arm, seed 5: failed (loss is nan)."),
+        ("one pair", "1 pair, not tested (fewer than two complete pairs)"),
+        ("no pair", "| Arm | 0 | not measured |"),
+        ("changed plan", "**REJECTED** (POST-HOC)"),
+        ("changed plan", "the frozen digest was `old`"),
+        ("nothing run", "**Answer.** Not yet"),
+        ("nothing run", "Running: 1 of 2 runs are done. It is analysed when all are."),
+    ],
+)
+def test_each_scene_says_what_it_is(scene: str, said: str) -> None:
+    """The verdict's words, and the way on."""
+    assert said in render_report(SCENES[scene](), [TEMPLATES])
+
+
+def test_a_changed_plan_marks_every_verdict() -> None:
+    """No verdict of a changed plan stands without POST-HOC."""
+    text = render_report(SCENES["changed plan"](), [TEMPLATES])
+    assert text.count("**REJECTED**") == text.count("**REJECTED** (POST-HOC)")
+    assert "POST-HOC)" not in render_report(SCENES["harm"](), [TEMPLATES])
+
+
+def test_a_pilot_says_nothing_about_conditions() -> None:
+    """The pilot's section holds values and costs, and no inference."""
+    section = rendered().split("## Phase 0")[1].split("## Phase 1")[0]
+    assert "Ran; no inference is drawn from single runs." in section
+    assert not re.search(r"\bCI\b|\bp [=<]|%|than", section)
+
+
+def test_every_arm_above_a_trivial_predictor_is_said_first() -> None:
+    """The published study lost to a two-parameter fit, and its summary must say so."""
+    summary = rendered().split("## Phase 0")[0]
+    assert "Every condition has higher validation MSE than 3 of the 5 reference" in summary
+    assert "affine 2 params (0.00955996)" in summary
+
+
+def test_tables_are_whole(text: str) -> None:
+    """Every row of a table has as many cells as its head."""
+    cells = 0
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            cells = 0
+            continue
+        count = len(re.findall(r"(?<!\\)\|", line))
+        assert cells in (0, count), line
+        cells = count
+
+
+def test_text_of_the_study_cannot_break_the_document() -> None:
+    """Labels and notes are data: pipes, ticks, newlines, HTML and links stay text."""
+    nasty = "x | `y`\n\n# z <b> [l](u) $m$ *e* _i_"
+    given = report(table(scaled(1.03), missing=(4,)))
+    hole = Hole("arm", 4, HoleReason.FAILED, nasty)
+    phases = tuple(dataclasses.replace(p, holes=(hole,), note=nasty) for p in given.phases)
+    given = dataclasses.replace(
+        given,
+        study=nasty,
+        question=nasty,
+        phases=phases,
+        conditions=tuple(
+            ConditionInfo(c.name, nasty, {"a|b": nasty, "c": "``"}) for c in given.conditions
+        ),
+        deviations=(nasty,),
+        reproduce=("echo ```", "one\ntwo"),
+    )
+    text = render_report(given, [TEMPLATES])
+    test_tables_are_whole(text)
+    assert text.count("\n# ") == 0
+    assert "<b>" not in text.replace("\\<b\\>", "")
+    assert "x \\| \\`y\\` # z \\<b\\> \\[l\\](u) \\$m\\$ \\*e\\* \\_i\\_" in text
+    assert "````sh\necho ```\none two\n````" in text
+
+
+def test_workspace_templates_come_first(tmp_path: Path) -> None:
+    """A user replaces one part and keeps the rest."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "guide.md.j2").write_text("Our own guide.")
+    text = render_report(report(), [tmp_path, TEMPLATES])
+    assert "Our own guide." in text
+    assert "## Executive summary" in text
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ report.nothing }}", "no attribute 'nothing'"),
+        ("{{ plan.alpha }}", "0.05 would be printed without a format"),
+        ("{{ report.phases[0].device_hours }}", "None would be printed without a format"),
+        ("{% if %}", "RESULTS.md.j2 is wrong"),
+        ("{% include 'gone.md.j2' %}", "no template gone.md.j2"),
+    ],
+)
+def test_a_template_never_prints_what_is_not_there(
+    tmp_path: Path, template: str, said: str
+) -> None:
+    """A missing value, a bare number or a missing part is an error that names it."""
+    (tmp_path / "RESULTS.md.j2").write_text(template)
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        render_report(report(), [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("p", "cell"),
+    [
+        (0.0577237, "0.0577"),
+        (0.5, "0.500"),
+        (1.0, "1.00"),
+        (1.49e-5, "1.49e-05"),
+        (1e-6, "1.00e-06"),
+        (9.9e-7, "< 1e-6"),
+        (0.0, "< 1e-6"),
+    ],
+)
+def test_p_has_three_digits_and_a_floor(p: float, cell: str) -> None:
+    """No p is ever zero."""
+    assert markdown.p_cell(p) == cell
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.009692448, 7.1758e-6, "0.00969245"),
+        (0.009730532, 1.9871e-5, "0.0097305"),
+        (1234.5678, 0.5, "1234.568"),
+        (2.7e-15, 1.2e-17, "2.7000e-15"),
+        (0.0, 0.01, "0.0000"),
+        (0.1234567, None, "0.123457"),
+        (None, 0.1, "not measured"),
+    ],
+)
+def test_values_have_three_digits_of_their_error(
+    value: float | None, error: float | None, shown: str
+) -> None:
+    """More digits would be noise, fewer would hide the difference."""
+    assert markdown.number(value, error) == shown
