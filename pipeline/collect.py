@@ -2,10 +2,22 @@
 
 from pathlib import Path
 
+from pipeline.analysis.table import (
+    Hole,
+    HoleReason,
+    Measurement,
+    ResultTable,
+    RunFacts,
+    RunRow,
+)
 from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
 from pipeline.reconcile import Outcome
-from pipeline.results import ResultFileError, RunResult, read_failure, read_result
-from pipeline.state import RunRecord
+from pipeline.results import Measured, ResultFileError, RunResult, read_failure, read_result
+from pipeline.state import RunRecord, RunStatus, State
+from pipeline.workspace import Workspace
+
+_MEND = "put the file back from a copy, or remove it and the run's line in .state/pipeline.json"
 
 
 def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
@@ -39,3 +51,77 @@ def mismatch(result: RunResult, key: str, run: RunRecord) -> str | None:
         if found != wanted:
             return f"result.json is of another {what}: {found} instead of {wanted}"
     return None
+
+
+def table_of(workspace: Workspace, state: State, phase: str) -> ResultTable:
+    """The results of a phase as the analysis takes them, every hole named.
+
+    Raises:
+        PipelineError: an accepted result is gone, or is no longer the file that was accepted.
+    """
+    rows, holes = [], []
+    runs = state.runs_of(phase)
+    for key, run in runs.items():
+        if run.status is RunStatus.DONE:
+            rows.append(_row(workspace, key, run))
+        else:
+            holes.append(Hole(run.condition, run.seed, _reason(run), run.reason or ""))
+    planned = tuple((run.condition, run.seed) for run in runs.values())
+    return ResultTable(phase, planned, tuple(rows), tuple(holes))
+
+
+def _reason(run: RunRecord) -> HoleReason:
+    if run.status is RunStatus.FAILED:
+        return HoleReason.FAILED
+    return HoleReason.RUNNING if run.status is RunStatus.RUNNING else HoleReason.NOT_RUN
+
+
+def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
+    path = workspace.run_dir(key) / "result.json"
+    try:
+        found = read_result(path)
+    except ResultFileError as error:
+        raise PipelineError(f"{path}: {error}; {_MEND}") from None
+    if found is None:
+        raise PipelineError(f"{path}: the accepted result is gone; {_MEND}")
+    result, content = found
+    if digest_of(content) != run.result_digest:
+        raise PipelineError(f"{path}: was changed after it was accepted; {_MEND}")
+    return row_of(result, workspace.relative(path))
+
+
+def row_of(result: RunResult, path: str) -> RunRow:
+    """A result as the analysis takes it; `path` is where it lies in the workspace."""
+    attempt, details = result.attempt, result.details
+    seconds = details.get("train_seconds")
+    return RunRow(
+        phase=result.phase,
+        condition=result.condition,
+        seed=result.seed,
+        run_id=result.run_id,
+        metrics={name: _measurement(m) for name, m in result.metrics.items()},
+        references={
+            metric: {name: _measurement(m) for name, m in predictors.items()}
+            for metric, predictors in result.references.items()
+        },
+        data_digests=result.data_digests,
+        facts=RunFacts(
+            result_path=path,
+            job_id=attempt.job_id,
+            array_index=attempt.array_index,
+            attempt=attempt.token,
+            commit=result.code.commit,
+            dirty=result.code.dirty,
+            code_digest=result.code.source_digest,
+            config_digest=result.config_digest,
+            device=str(details["device"]) if "device" in details else None,
+            node=attempt.node,
+            versions=result.versions,
+            device_seconds=result.device_s,
+            train_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        ),
+    )
+
+
+def _measurement(measured: Measured) -> Measurement:
+    return Measurement(measured.value, measured.standard_error, measured.count)

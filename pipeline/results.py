@@ -85,7 +85,9 @@ class RunResult(StrictModel):
     data_digests: dict[str, Digest]
     """SHA-256 of each held-out set, by its name."""
     details: dict[str, str | int | float]
-    """What the trainer adds for the record: device, precision, parameters, versions, ..."""
+    """What the trainer adds for the record: device, precision, parameters, ..."""
+    versions: dict[str, str]
+    """Python and the packages that decide what the code computes."""
     code: Code
     started_at: datetime
     ended_at: datetime

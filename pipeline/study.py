@@ -84,6 +84,8 @@ class StudyHeader(StrictModel):
     question: Text
     trainer: str
     metric: Metric
+    scope: Text = "this study's configuration"
+    """What the answer is about, for the report's scope line, such as "20x20 matrices"."""
     profile: Name = "local"
 
 

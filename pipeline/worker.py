@@ -162,7 +162,8 @@ class _Task:
                 for metric, predictors in outcome.references.items()
             },
             data_digests=dict(outcome.data_digests),
-            details={**versions(), **outcome.details},
+            details=dict(outcome.details),
+            versions=versions(),
             code=code,
             started_at=self._started,
             ended_at=ended,

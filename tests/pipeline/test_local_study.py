@@ -271,7 +271,7 @@ def make_result(workspace: Workspace, key: str, token: str) -> str:
         "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
         "attempt": {"token": token, "task": 0, "job_id": "1", "array_index": None, "node": "n"},
         "metrics": {"loss": {"value": 1.0, "standard_error": 0.1, "count": 10}},
-        "references": {}, "data_digests": {}, "details": {},
+        "references": {}, "data_digests": {}, "details": {}, "versions": {},
         "code": {"commit": None, "dirty": None, "source_digest": "0" * 64},
         "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:01Z",
         "wall_s": 1.0, "device_s": 1.0, "gpu_s": 0.0,
