@@ -12,9 +12,11 @@ from pipeline.analysis.table import (
 )
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.plan import plan_phase
 from pipeline.reconcile import Outcome
 from pipeline.results import Measured, ResultFileError, RunResult, read_failure, read_result
 from pipeline.state import RunRecord, RunStatus, State
+from pipeline.study import Study
 from pipeline.workspace import Workspace
 
 _MEND = "put the file back from a copy, or remove it and the run's line in .state/pipeline.json"
@@ -53,14 +55,14 @@ def mismatch(result: RunResult, key: str, run: RunRecord) -> str | None:
     return None
 
 
-def table_of(workspace: Workspace, state: State, phase: str) -> ResultTable:
-    """The results of a phase as the analysis takes them, every hole named.
+def table_of(workspace: Workspace, study: Study, state: State, phase: str) -> ResultTable:
+    """The results of a phase as the analysis takes them, in the plan's order, every hole named.
 
     Raises:
         PipelineError: an accepted result is gone, or is no longer the file that was accepted.
     """
     rows, holes = [], []
-    runs = state.runs_of(phase)
+    runs = {spec.key: state.runs[spec.key] for spec in plan_phase(study, phase)}
     for key, run in runs.items():
         if run.status is RunStatus.DONE:
             rows.append(_row(workspace, key, run))

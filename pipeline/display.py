@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.files import write_atomic
+from pipeline.progress import Speed
 from pipeline.view import PhaseView, StatusView
 
 _STATUS_STYLE = {
@@ -70,7 +71,7 @@ def progress_line(view: StatusView) -> str:
     words += [f"{runs[name]} {name}" for name in ("running", "pending", "failed") if runs[name]]
     if current.speed is not None:
         words.append(f"{current.speed.steps_per_second:.3g} steps/s")
-        words.append(f"about {duration(_left_s(current))} left")
+        words.append(f"left: {_left(current)}")
     return ", ".join(words)
 
 
@@ -110,7 +111,7 @@ def _phases(phases: Sequence[PhaseView], *, with_bar: bool) -> Table:
             *(_count(phase.runs[name], name) for name in ("running", "pending", "failed")),
             *(drawn if with_bar else []),
             f"{speed.steps_per_second:.3g}" if speed else "",
-            duration(_left_s(phase)) if speed else "",
+            _left(phase),
         )
     return table
 
@@ -151,8 +152,14 @@ def _fraction(phase: PhaseView) -> float:
     return (runs["done"] + partial) / max(1, runs["total"])
 
 
-def _left_s(phase: PhaseView) -> float:
-    assert phase.speed is not None
-    reporting = phase.speed.runs
-    silent = max(0, phase.runs["running"] - reporting)
-    return phase.speed.left_s(phase.runs["pending"] + silent)
+def _left(phase: PhaseView) -> str:
+    """Time left in words; past its last step a run is being evaluated, which reports no steps."""
+    if phase.speed is None:
+        return ""
+    seconds = _left_s(phase.speed, phase)
+    return duration(seconds) if seconds > 0 else "evaluating"
+
+
+def _left_s(speed: Speed, phase: PhaseView) -> float:
+    silent = max(0, phase.runs["running"] - speed.runs)
+    return speed.left_s(phase.runs["pending"] + silent)

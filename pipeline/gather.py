@@ -43,7 +43,7 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
     """
     header, plan = study.file.study, plan_of(study)
     hypotheses = hypotheses_of(study)
-    tables = {name: table_of(workspace, state, name) for name in study.file.phases}
+    tables = {name: table_of(workspace, study, state, name) for name in study.file.phases}
     rows = [row for table in tables.values() for row in table.rows]
     phases = [_phase(study, state, tables[name], plan, hypotheses) for name in tables]
     declared = {phase.kind for phase in study.file.phases.values()}

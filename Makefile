@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all set-up on a machine with Python 3.11+ and nothing else.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+
+.PHONY: demo test lint format bench figures clean
+
+demo: $(READY)  ## the miniature study, from pilot to report
+	@test -e $(DEMO)/study.toml || $(BIN)/pipeline init $(DEMO) --template miniature
+	@$(BIN)/pipeline plan --workspace $(DEMO)
+	@$(BIN)/pipeline advance --watch --workspace $(DEMO)
+	@echo "report:  $(DEMO)/RESULTS.md"
+	@echo "figures: $(DEMO)/figures/strip.svg $(DEMO)/figures/forest.svg"
+
+test: $(READY)  ## the whole suite
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## the figures of the README
+	$(BIN)/python -m benchmarks.cli
+
+figures: $(READY)  ## the pictures of the README
+	$(BIN)/python -m docs.figures
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer on PATH; set PYTHON=/path/to/python3"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "error: $(PYTHON) cannot make virtual environments (on Debian: apt-get install python3-venv)"; exit 2; }
+	@echo "installing into $(VENV); the first time takes a few minutes (PyTorch is large)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
