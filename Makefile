@@ -32,7 +32,7 @@ bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m benchmarks.cli
 
 figures: $(READY)  ## the pictures of the README
-	$(BIN)/python -m docs.figures
+	$(BIN)/python -m benchmarks.figures
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
