@@ -24,9 +24,7 @@ def pipeline(*arguments: str) -> list[str]:
 
 def trained_runs() -> int:
     """Runs of the multiseed phase that are done."""
-    done = subprocess.run(
-        pipeline("status", "--json"), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(pipeline("status", "--json"), capture_output=True, text=True, check=False)
     phases = json.loads(done.stdout)["phases"]
     return int(phases[1]["runs"]["done"])
 

@@ -199,7 +199,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing is lost: what runs goes on, and the same command takes up again", err=True)
+        click.echo(
+            "interrupted; nothing is lost: what runs goes on, and the same command takes up again",
+            err=True,
+        )
         sys.exit(_INTERRUPTED)
 
 

@@ -13,6 +13,7 @@ from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskState
 from pipeline.workspace import Workspace
 
 Event = dict[str, Any]
+_PLAIN_ENDS = (None, "ENDED", "COMPLETED", "FAILED", "UNKNOWN")
 _OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED)
 
 
@@ -118,10 +119,12 @@ def _advanced(run: RunRecord, job: JobRecord, outcome: Outcome | None) -> RunRec
 
 
 def _why(word: str | None, exit_code: str | None, outcome: Outcome | None) -> str:
-    if outcome is not None and outcome.problem is not None:
-        return outcome.problem
+    """The attempt's own words, and the scheduler's where those add something."""
+    problem = outcome.problem if outcome is not None else None
+    if problem is not None and word in _PLAIN_ENDS:
+        return problem
     code = f", exit code {exit_code}" if exit_code else ""
-    return f"the task ended without a result (scheduler: {word or 'unknown'}{code})"
+    return f"{problem or 'the task ended without a result'} (scheduler: {word or 'unknown'}{code})"
 
 
 def _event(key: str, before: RunRecord, after: RunRecord) -> Event:

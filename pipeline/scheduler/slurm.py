@@ -120,6 +120,11 @@ def _refusal(text: str, profile: "SlurmProfile") -> Exception:
         )
     if _LIMITS.search(words):
         return HeldError(words)
+    if "Invalid job array specification" in words:
+        return PipelineError(
+            f"sbatch refuses the array: {words}; set max_submitted in slurm/profiles.toml "
+            "to at most MaxArraySize (`scontrol show config`)"
+        )
     return PipelineError(
         f"sbatch refuses the job: {words}; mend the profile "
         f"(partition={profile.partition}, account={profile.account}, qos={profile.qos}, "
