@@ -1,13 +1,112 @@
-"""The README is true: its commands run, its links lead somewhere."""
+"""The README is true: its commands run, its links lead somewhere, its study is valid."""
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
+
+from pipeline.study import StudyFile
+from tests.fakeslurm.control import FakeSlurm
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+SELF = {"make test", "make lint", "make bench"}
+"""Not run from here: `make test` is this very suite; CI runs lint; bench measures, slowly."""
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
     """Every line of every shell block."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def shell(script: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """Run lines in one bash, stop at the first that fails, return what they printed."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_make_demo_runs_the_miniature_to_its_report(tmp_path: Path) -> None:
+    """The first command of the README ends with a complete report, figures and verdicts."""
+    assert commands()[0] == "make demo"
+    demo = tmp_path / "demo"
+
+    printed = shell(f"make demo DEMO={demo} VENV={BIN.parent} -o {BIN.parent}/.ready", ROOT, {})
+
+    assert f"report:  {demo}/RESULTS.md" in printed
+    report = (demo / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| 1 Multi-seed validation | complete | 30 of 30 |" in report
+    assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 3
+    for figure in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", report):
+        assert (demo / figure).read_text(encoding="utf-8").startswith("<?xml")
+    assert all(
+        (demo / link).exists() for link in re.findall(r"\]\(((?:runs|figures)/[^)]*)\)", report)
+    )
+
+
+def test_the_commands_for_a_cluster_run_in_their_order(
+    tmp_path: Path, fake_slurm: FakeSlurm
+) -> None:
+    """From init to retry, as a reader would type them beside a checkout; jobs stay queued."""
+    fake_slurm.configure(slots=0, partitions={"gpu": 600}, memory_mb=64_000)
+    beside = tmp_path / "checkout"
+    (beside / "slurm").mkdir(parents=True)
+    (beside / "slurm" / "profiles.toml").write_bytes((ROOT / "slurm/profiles.toml").read_bytes())
+    lines = [line for line in commands() if line not in SELF | {"make demo"}]
+    assert lines[0] == ". .venv/bin/activate"
+
+    printed = shell(
+        "\n".join(lines[1:]),
+        beside,
+        {"PATH": f"{fake_slurm.environment()['PATH']}{os.pathsep}{BIN}"},
+    )
+
+    assert "would submit 3 runs of pilot in 3 tasks to profile a100" in printed
+    assert "pilot: submitted 3 runs in 3 tasks" in printed
+    assert "cancelled 1 jobs with 3 unfinished runs" in printed
+    assert "3 failed runs are planned again" in printed
+
+
+def test_the_study_shown_is_valid() -> None:
+    """The example under "Your own study" is what the models accept."""
+    (example,) = blocks("toml")
+
+    StudyFile.model_validate(tomllib.loads(example))
+
+
+def test_every_link_and_picture_is_there() -> None:
+    """No link of the README leads nowhere."""
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_command_of_the_text_exists() -> None:
+    """Commands named in the text are commands of the program."""
+    from pipeline.cli import app
+
+    named = set(re.findall(r"`pipeline ([a-z]+)", README))
+
+    assert named <= set(app.commands)

@@ -94,7 +94,8 @@ class ToyTrainer:
         if run.config.fail_at is not None:
             return ToyOutcome(run.run_id, failure=f"loss is nan at step {run.config.fail_at}")
         shared = random.Random(run.seed).gauss(0, 0.01)  # equal seeds share their luck
-        value = ToyMeasurement(1.0 + run.config.handicap + shared)
+        own = random.Random(run.run_id).gauss(0, 0.002)
+        value = ToyMeasurement(1.0 + run.config.handicap + shared + own)
         return ToyOutcome(
             run.run_id,
             metrics={"loss": value, "other_loss": value},
