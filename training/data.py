@@ -53,7 +53,9 @@ def invert(A: Tensor) -> Tensor:
 
 def _gauss_jordan(A: Tensor) -> Tensor:
     """Invert (count, n, n) in place of a copy; pivots need no search when A is definite."""
-    M = A.permute(1, 2, 0).contiguous()  # (n, n, count): every operation runs along the batch
+    # (n, n, count), so that every operation runs along the batch; a copy even where A has the
+    # layout already, as a single matrix does.
+    M = A.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
     for k in range(len(M)):
         pivot = M[k, k].reciprocal()  # (count,)
         row = M[k] * pivot  # (n, count)

@@ -60,7 +60,7 @@ def cosine_schedule(
 
 
 class Levels(NamedTuple):
-    """The schedule at each sample's t; (S, B, 1), or scalars where all samples have the same."""
+    """The schedule at each sample's t; (S, B, 1), or (1,) where all samples have the same."""
 
     signal: Tensor
     noise: Tensor
@@ -70,8 +70,8 @@ class Levels(NamedTuple):
     limit: Tensor  # of |x|: LIMIT times signal
 
 
-def levels(schedule: Schedule, t: Tensor, *, first_limits_all: bool = False) -> Levels:
-    """Look up t, (S, B) or a scalar.
+def levels(schedule: Schedule, t: Tensor | int, *, first_limits_all: bool = False) -> Levels:
+    """Look up t, (S, B) or one number.
 
     `first_limits_all` is a quirk of the public release: sample 0's t decides the whole batch's
     limit.
@@ -142,7 +142,7 @@ def sample(
     solution = start
     for t in reversed(range(len(features))):
         given = given_level(base, table, t)
-        at = levels(schedule, torch.tensor(t))
+        at = levels(schedule, t)
         eps = gradient_in_x(weights, backward(weights, given, forward(weights, given, x)))
         solution = (at.per_signal * x - at.noise_per_signal * eps).clamp(-LIMIT, LIMIT)
         # Within the limit here and after every inner step, so the paper's last clamp is implied.

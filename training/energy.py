@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 
 from training.time_table import TimeTable
 from training.weights import Weights
@@ -64,45 +65,45 @@ class Forward(NamedTuple):
 def forward(weights: Weights, given: Given, x: Tensor) -> Forward:
     """Evaluate the energy at x (S, B, D)."""
     z1 = torch.baddbmm(given.base, x, weights.W1x.mT)
-    h1 = torch.nn.functional.silu(z1)
+    h1 = silu(z1)
     a2 = torch.baddbmm(weights.b2[:, None], h1, weights.W2.mT)
-    z2 = a2 * given.g2 + given.c2
-    h2 = torch.nn.functional.silu(z2)
+    z2 = torch.addcmul(given.c2, a2, given.g2)
+    h2 = silu(z2)
     a3 = torch.baddbmm(weights.b3[:, None], h2, weights.W3.mT)
-    z3 = a3 * given.g3 + given.c3
-    h3 = torch.nn.functional.silu(z3)
+    z3 = torch.addcmul(given.c3, a3, given.g3)
+    h3 = silu(z3)
     o = torch.baddbmm(weights.b4[:, None], h3, weights.W4.mT)
     return Forward(o.square().sum(-1), x, z1, h1, a2, z2, h2, a3, z3, h3, o)
 
 
 class Backward(NamedTuple):
-    """Gradients of E inside the network, (S, B, h) each; `d` are the slopes s'(z)."""
+    """Gradients of a multiple of E inside the network: p in h, q in z, r in a."""
 
-    q1: Tensor
-    p1: Tensor
-    d1: Tensor
-    r2: Tensor
-    q2: Tensor
-    p2: Tensor
-    d2: Tensor
-    r3: Tensor
+    o: Tensor  # (S, B, D)
+    p3: Tensor  # (S, B, h), as are the rest
     q3: Tensor
-    p3: Tensor
-    d3: Tensor
+    r3: Tensor
+    p2: Tensor
+    q2: Tensor
+    r2: Tensor
+    p1: Tensor
+    q1: Tensor
 
 
-def backward(weights: Weights, given: Given, at: Forward) -> Backward:
-    """Carry E back from the output to the first layer."""
-    d1, d2, d3 = _silu_slope(at.z1), _silu_slope(at.z2), _silu_slope(at.z3)
-    p3 = 2 * (at.o @ weights.W4)
-    q3 = p3 * d3
+def backward(
+    weights: Weights, given: Given, at: Forward, multiple: Tensor | None = None
+) -> Backward:
+    """Carry E, or `multiple` (S, B) of it per sample, back from the output to the first layer."""
+    o = 2 * at.o if multiple is None else 2 * multiple[..., None] * at.o
+    p3 = o @ weights.W4
+    q3 = _times_slope(p3, at.z3)
     r3 = q3 * given.g3
     p2 = r3 @ weights.W3
-    q2 = p2 * d2
+    q2 = _times_slope(p2, at.z2)
     r2 = q2 * given.g2
     p1 = r2 @ weights.W2
-    q1 = p1 * d1
-    return Backward(q1, p1, d1, r2, q2, p2, d2, r3, q3, p3, d3)
+    q1 = _times_slope(p1, at.z1)
+    return Backward(o, p3, q3, r3, p2, q2, r2, p1, q1)
 
 
 def gradient_in_x(weights: Weights, back: Backward) -> Tensor:
@@ -114,7 +115,7 @@ class Contribution(NamedTuple):
     """What one evaluation adds to the gradient of the loss.
 
     The weights' part is summed over samples; what belongs to `Given` stays per sample, so that
-    the evaluations of a batch are added up before it is carried on to A and t.
+    the evaluations of a batch are added up before they are carried on to A and t.
     """
 
     W1x: Tensor
@@ -124,35 +125,31 @@ class Contribution(NamedTuple):
     b3: Tensor
     W4: Tensor
     b4: Tensor
-    base: Tensor  # (S, B, h), as are the next four
+    base: Tensor  # (S, B, h), as are the rest
     g2: Tensor
     c2: Tensor
     g3: Tensor
     c3: Tensor
 
 
-def energy_contribution(at: Forward, back: Backward, energy_bar: Tensor) -> Contribution:
-    """Reverse pass of the energies, energy_bar (S, B) being the loss's gradient in them.
-
-    The energy enters linearly, so each gradient is the one of `backward` times energy_bar.
-    """
-    scale = energy_bar[..., None]  # (S, B, 1)
-    o_bar = 2 * scale * at.o
-    a3_bar, a2_bar = scale * back.r3, scale * back.r2
-    z3_bar, z2_bar, z1_bar = scale * back.q3, scale * back.q2, scale * back.q1
+def energy_contribution(
+    weights: Weights, given: Given, at: Forward, energy_bar: Tensor
+) -> Contribution:
+    """Reverse pass of the energies, energy_bar (S, B) being the loss's gradient in them."""
+    back = backward(weights, given, at, energy_bar)
     return Contribution(
-        W1x=z1_bar.mT @ at.x,
-        W2=a2_bar.mT @ at.h1,
-        b2=a2_bar.sum(1),
-        W3=a3_bar.mT @ at.h2,
-        b3=a3_bar.sum(1),
-        W4=o_bar.mT @ at.h3,
-        b4=o_bar.sum(1),
-        base=z1_bar,
-        g2=z2_bar * at.a2,
-        c2=z2_bar,
-        g3=z3_bar * at.a3,
-        c3=z3_bar,
+        W1x=back.q1.mT @ at.x,
+        W2=back.r2.mT @ at.h1,
+        b2=back.r2.sum(1),
+        W3=back.r3.mT @ at.h2,
+        b3=back.r3.sum(1),
+        W4=back.o.mT @ at.h3,
+        b4=back.o.sum(1),
+        base=back.q1,
+        g2=back.q2 * at.a2,
+        c2=back.q2,
+        g3=back.q3 * at.a3,
+        c3=back.q3,
     )
 
 
@@ -161,46 +158,52 @@ def slope_contribution(
 ) -> Contribution:
     """Reverse pass of dE/dx, v (S, B, D) being the loss's gradient in it.
 
-    By symmetry that is the reverse pass of the derivative of E along v: a tangent pass gives the
-    derivative 2 o . o_dot, and the gradients of it in h, z, a are p, q, r along the tangent and
-    the `_bar` values along the original pass.
+    By symmetry that is the reverse pass of E's derivative along v. A tangent pass gives that
+    derivative, o_dot . 2 o; its gradients are p, q, r along the tangent pass and the `_bar` values
+    along the original one.
     """
     z1_dot = v @ weights.W1x.mT
-    h1_dot = back.d1 * z1_dot
+    h1_dot = _times_slope(z1_dot, at.z1)
     a2_dot = h1_dot @ weights.W2.mT
     z2_dot = given.g2 * a2_dot
-    h2_dot = back.d2 * z2_dot
+    h2_dot = _times_slope(z2_dot, at.z2)
     a3_dot = h2_dot @ weights.W3.mT
     z3_dot = given.g3 * a3_dot
-    h3_dot = back.d3 * z3_dot
-    o_dot = h3_dot @ weights.W4.mT
+    h3_dot = _times_slope(z3_dot, at.z3)
+    o_bar = 2 * (h3_dot @ weights.W4.mT)
 
-    z3_bar = 2 * (o_dot @ weights.W4) * back.d3 + back.p3 * _silu_curvature(at.z3) * z3_dot
+    z3_bar = _reverse_silu(o_bar @ weights.W4, back.p3 * z3_dot, at.z3, at.h3)
     a3_bar = z3_bar * given.g3
-    z2_bar = (a3_bar @ weights.W3) * back.d2 + back.p2 * _silu_curvature(at.z2) * z2_dot
+    z2_bar = _reverse_silu(a3_bar @ weights.W3, back.p2 * z2_dot, at.z2, at.h2)
     a2_bar = z2_bar * given.g2
-    z1_bar = (a2_bar @ weights.W2) * back.d1 + back.p1 * _silu_curvature(at.z1) * z1_dot
+    z1_bar = _reverse_silu(a2_bar @ weights.W2, back.p1 * z1_dot, at.z1, at.h1)
     return Contribution(
-        W1x=z1_bar.mT @ at.x + back.q1.mT @ v,
-        W2=a2_bar.mT @ at.h1 + back.r2.mT @ h1_dot,
+        W1x=torch.baddbmm(z1_bar.mT @ at.x, back.q1.mT, v),
+        W2=torch.baddbmm(a2_bar.mT @ at.h1, back.r2.mT, h1_dot),
         b2=a2_bar.sum(1),
-        W3=a3_bar.mT @ at.h2 + back.r3.mT @ h2_dot,
+        W3=torch.baddbmm(a3_bar.mT @ at.h2, back.r3.mT, h2_dot),
         b3=a3_bar.sum(1),
-        W4=2 * (o_dot.mT @ at.h3 + at.o.mT @ h3_dot),
-        b4=2 * o_dot.sum(1),
+        W4=torch.baddbmm(o_bar.mT @ at.h3, back.o.mT, h3_dot),
+        b4=o_bar.sum(1),
         base=z1_bar,
-        g2=z2_bar * at.a2 + back.q2 * a2_dot,
+        g2=torch.addcmul(z2_bar * at.a2, back.q2, a2_dot),
         c2=z2_bar,
-        g3=z3_bar * at.a3 + back.q3 * a3_dot,
+        g3=torch.addcmul(z3_bar * at.a3, back.q3, a3_dot),
         c3=z3_bar,
     )
 
 
-def _silu_slope(z: Tensor) -> Tensor:
-    sig = torch.sigmoid(z)
-    return sig * (1 + z * (1 - sig))
+def _times_slope(factor: Tensor, z: Tensor) -> Tensor:
+    """Return factor s'(z), s' = sig (1 + z (1 - sig)), in one kernel."""
+    product: Tensor = torch.ops.aten.silu_backward(factor, z)
+    return product
 
 
-def _silu_curvature(z: Tensor) -> Tensor:
+def _reverse_silu(slope_factor: Tensor, curvature_factor: Tensor, z: Tensor, h: Tensor) -> Tensor:
+    """Return slope_factor s'(z) + curvature_factor s''(z), with h = s(z).
+
+    s'' = sig (1 - sig) (2 + z (1 - 2 sig)), of which the last factor is 2 + z - 2 h.
+    """
     sig = torch.sigmoid(z)
-    return sig * (1 - sig) * (2 + z * (1 - 2 * sig))
+    curved = torch.ops.aten.sigmoid_backward(curvature_factor, sig)
+    return torch.addcmul(_times_slope(slope_factor, z), curved, torch.sub(z, h, alpha=2).add_(2))

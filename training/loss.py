@@ -84,8 +84,7 @@ def loss_and_gradient(
     # d(-log sigmoid(margin)) / d margin = -sigmoid(-margin)
     positive_bar = contrastive_weight[:, None] * torch.sigmoid(-margin) / margin.shape[1]
     for there, energy_bar in ((positive, positive_bar), (negative, -positive_bar)):
-        back = backward(weights, given, there)
-        contributions.append(energy_contribution(there, back, energy_bar))
+        contributions.append(energy_contribution(weights, given, there, energy_bar))
     total = denoising + contrastive_weight * contrastive
     losses = Losses(total, denoising, contrastive, negatives.reverted)
     return losses, _collect(weights, table, batch, contributions)

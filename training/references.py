@@ -65,9 +65,9 @@ def _exact_inverse(A: Matrices) -> NDArray[np.float64]:
     return np.linalg.inv(A.astype(np.float32)).astype(np.float64)
 
 
-def _powers(A: Matrices, degree: int) -> NDArray[np.float64]:
-    """Return I, A, .., A^degree as (degree + 1, count, n, n)."""
-    A = A.astype(np.float64)
+def _powers(A: Matrices, scale: float, degree: int) -> NDArray[np.float64]:
+    """Return I, A / scale, .., (A / scale)^degree as (degree + 1, count, n, n)."""
+    A = A.astype(np.float64) / scale
     powers = [np.broadcast_to(np.eye(A.shape[-1]), A.shape)]
     for _ in range(degree):
         powers.append(powers[-1] @ A)
@@ -80,13 +80,13 @@ def _fit_polynomial(A: Matrices, y: Matrices, degree: int) -> Predictor:
     gram = np.zeros((degree + 1, degree + 1))
     moment = np.zeros(degree + 1)
     for a, b in _blocks(A, y):
-        powers = _powers(a / scale, degree).reshape(degree + 1, -1)
+        powers = _powers(a, scale, degree).reshape(degree + 1, -1)
         gram += powers @ powers.T
         moment += powers @ b.astype(np.float64).ravel()
     coefficients = np.linalg.solve(gram, moment)
 
     def predict(A: Matrices) -> NDArray[np.float64]:
-        return np.tensordot(coefficients, _powers(A / scale, degree), axes=1)
+        return np.tensordot(coefficients, _powers(A, scale, degree), axes=1)
 
     return predict
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pydantic import BaseModel
+
 from training.config import IREDConfig, stack_key
 from training.outcome import Measurement, Outcome
 
@@ -41,7 +43,7 @@ class Context(Protocol):
 class IREDTrainer:
     """Trains stacks of IRED models and scores the averaged weights of their last step."""
 
-    config_type: ClassVar[type[IREDConfig]] = IREDConfig
+    config_type: ClassVar[type[BaseModel]] = IREDConfig
     metrics: ClassVar[tuple[str, ...]] = (
         "validation_mse",
         "test_mse",
@@ -68,11 +70,14 @@ class IREDTrainer:
         # Imported here so that planning a study on a login node does not load torch.
         import torch
 
+        from training.allocator import keep_freed_memory
         from training.evaluate import score
         from training.loop import train_stack
         from training.stack import Stack
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cpu":
+            keep_freed_memory()
         stack = Stack([run.config for run in runs], [run.seed for run in runs], device)
         steps = stack.config.steps
 

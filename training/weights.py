@@ -21,7 +21,8 @@ class Weights(NamedTuple):
 
     [W1A, W1x] is the matrix of the first layer, split where its input [A, x] is. T1 and T2 are the
     time network; F2 and F3 turn its output into gain (first h rows) and bias (last h rows) of the
-    second and third layers.
+    second and third layers. In the public release: fc1 = [W1A, W1x], fc2 = W2, fc3 = W3, fc4 = W4,
+    time_mlp.1 = T1, time_mlp.3 = T2, t_map_fc2 = F2, t_map_fc3 = F3; biases in lower case.
     """
 
     W1A: Tensor  # (S, h, D)

@@ -1,0 +1,103 @@
+"""What the tests of training share: a fake run and context, small configs, random stacks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.training import oracle
+from training.batches import Batch
+from training.config import IREDConfig
+from training.weights import Layout, export_model, initial_weights
+
+TINY: dict[str, Any] = {
+    "matrix_size": 3,
+    "hidden_width": 16,
+    "batch_size": 8,
+    "steps": 6,
+    "learning_rate": 1e-2,
+    "ema_every": 1,
+    "ema_warmup": 2,
+    "sampler_inner_steps": 2,
+    "held_out_size": 24,
+    "curve_every": 3,
+    "curve_size": 8,
+}
+
+
+def config(**changes: Any) -> IREDConfig:
+    """Return a config that trains in milliseconds."""
+    return IREDConfig.model_validate({**TINY, **changes})
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """A run as the pipeline would hand it over."""
+
+    run_id: str
+    seed: int
+    config: IREDConfig
+
+
+@dataclass
+class FakeContext:
+    """Remembers reports; asks to stop once it was asked `stop_after` times."""
+
+    stop_after: int | None = None
+    asked: int = 0
+    reports: dict[str, list[tuple[int, int, dict[str, float]]]] = field(default_factory=dict)
+
+    def report(
+        self, run: FakeRun, *, step: int, total_steps: int, values: Mapping[str, float]
+    ) -> None:
+        """Remember a report."""
+        self.reports.setdefault(run.run_id, []).append((step, total_steps, dict(values)))
+
+    def should_stop(self) -> bool:
+        """Count, and ask to stop when it is time."""
+        self.asked += 1
+        return self.stop_after is not None and self.asked > self.stop_after
+
+
+def weights(layout: Layout, seeds: list[int]) -> Tensor:
+    """Return the initial weights of a stack in float64, (S, P)."""
+    return torch.stack([initial_weights(seed, layout) for seed in seeds]).double()
+
+
+def batch(models: int, size: int, n: int, diffusion_steps: int, seed: int = 0) -> Batch:
+    """Return an arbitrary batch in float64 with all kinds of noise."""
+    g = torch.Generator().manual_seed(seed)
+    R = 2 * torch.rand(models, size, n, n, generator=g, dtype=torch.float64) - 1
+    A = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
+    t = torch.randint(diffusion_steps, (models, size), generator=g)
+    noise = torch.randn(3, models, size, n * n, generator=g, dtype=torch.float64)
+    return Batch(A.flatten(2), torch.linalg.inv(A).flatten(2), t, *noise)
+
+
+def draws_of(batch: Batch, index: int) -> oracle.Draws:
+    """Return model `index` of a batch as the oracle takes it; noise not drawn is nan."""
+    missing = torch.full_like(batch.eps[index], torch.nan)
+    return oracle.Draws(
+        batch.A[index],
+        batch.y[index],
+        batch.t[index],
+        batch.eps[index],
+        missing if batch.contrast_eps is None else batch.contrast_eps[index],
+        missing if batch.negatives is None else batch.negatives[index],
+    )
+
+
+def parameters_of(flat: Tensor, layout: Layout, index: int) -> oracle.Parameters:
+    """Return model `index` as the oracle takes it."""
+    return {
+        name: value.requires_grad_(True)
+        for name, value in export_model(flat, layout, index).items()
+    }
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference in units of the largest entry."""
+    ours, theirs = ours.detach(), theirs.detach()
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300))

@@ -1,0 +1,223 @@
+"""The definitions of IRED read plainly: one model, float64, autograd through autograd.
+
+Written from the paper and the public release's behaviour, sharing no code with `training` except
+the names of the parameters. Slow on purpose: nothing is reused, cached or written out by hand.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+
+
+def swish(z: Tensor) -> Tensor:
+    """The activation."""
+    return z * torch.sigmoid(z)
+
+
+def time_features(t: Tensor) -> Tensor:
+    """Sinusoidal embedding of t, (B, 128)."""
+    frequencies = torch.tensor([10_000 ** (-i / 63) for i in range(64)], dtype=torch.float64)
+    angles = t.double()[:, None] * frequencies
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+
+
+def energy(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """E(A, x, t) of each sample, (B,)."""
+    time = torch.nn.functional.gelu(time_features(t) @ p["T1"].T + p["t1"]) @ p["T2"].T + p["t2"]
+    gain2, bias2 = (time @ p["F2"].T + p["f2"]).chunk(2, dim=1)
+    gain3, bias3 = (time @ p["F3"].T + p["f3"]).chunk(2, dim=1)
+    first = torch.cat([p["W1A"], p["W1x"]], dim=1)
+    h1 = swish(torch.cat([A, x], dim=1) @ first.T + p["b1"])
+    h2 = swish((h1 @ p["W2"].T + p["b2"]) * (1 + gain2) + bias2)
+    h3 = swish((h2 @ p["W3"].T + p["b3"]) * (1 + gain3) + bias3)
+    return ((h3 @ p["W4"].T + p["b4"]) ** 2).sum(1)
+
+
+def energy_gradient(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """dE/dx, (B, D), differentiable in the parameters."""
+    x = x.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(energy(p, A, x, t).sum(), x, create_graph=True)
+    return gradient
+
+
+def alpha_bars(steps: int) -> list[float]:
+    """Share of signal variance at each t, by the clipped cosine schedule."""
+
+    def f(u: float) -> float:
+        return math.cos((u / steps + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    product, values = 1.0, []
+    for t in range(steps):
+        beta = min(max(1 - f(t + 1) / f(t), 0), 0.999)
+        product *= 1 - beta
+        values.append(product)
+    return values
+
+
+@dataclass
+class Schedule:
+    """Columns by t, (T,) each."""
+
+    root: Tensor
+    root_rest: Tensor
+    per_root: Tensor
+    noise_per_root: Tensor
+    step: Tensor
+
+
+def schedule(steps: int, *, quirks: bool) -> Schedule:
+    """Constants by t, passed through float32 under the quirks."""
+    bars = alpha_bars(steps)
+    betas = [1 - bar / before for bar, before in zip(bars, [1.0, *bars[:-1]], strict=True)]
+    columns = [
+        [math.sqrt(bar) for bar in bars],
+        [math.sqrt(1 - bar) for bar in bars],
+        [math.sqrt(1 / bar) for bar in bars],
+        [math.sqrt(1 / bar - 1) for bar in bars],
+        [beta * math.sqrt(1 / (1 - bar)) for beta, bar in zip(betas, bars, strict=True)],
+    ]
+    stored = torch.float32 if quirks else torch.float64
+    return Schedule(*(torch.tensor(c, dtype=torch.float64).to(stored).double() for c in columns))
+
+
+def inner_steps(
+    p: Parameters, s: Schedule, A: Tensor, x: Tensor, t: Tensor, count: int, *, quirks: bool
+) -> tuple[Tensor, float]:
+    """Return where the inner steps end and the share of them that was reverted."""
+    reverted = 0.0
+    for i in range(count):
+        before = energy(p, A, x, t).detach()
+        gradient = energy_gradient(p, A, x, t).detach()
+        factor = 2.0 if quirks and i > 0 else 1.0
+        new = x - factor * s.step[t][:, None] * gradient
+        for b in range(len(x)):
+            limit = 2 * s.root[t[0] if quirks else t[b]]
+            new[b] = torch.clamp(new[b], -limit, limit)
+        after = energy(p, A, new, t).detach()
+        for b in range(len(x)):
+            if after[b] > before[b]:
+                new[b] = x[b]
+                reverted += 1 / len(x) / count
+        x = new
+    return x, reverted
+
+
+@dataclass
+class Draws:
+    """One batch of one model: A, y, eps.. (B, D), t (B,)."""
+
+    A: Tensor
+    y: Tensor
+    t: Tensor
+    eps: Tensor
+    contrast_eps: Tensor
+    negatives: Tensor
+
+
+@dataclass
+class Setting:
+    """What a condition is."""
+
+    strategy: str
+    contrastive_weight: float = 0.5
+    opt_steps: int = 2
+    noise_scale: float = 3.0
+    diffusion_steps: int = 10
+    quirks: bool = False
+
+
+@dataclass
+class Losses:
+    """Losses of a batch, and the share of inner steps that was reverted."""
+
+    total: Tensor
+    denoising: Tensor
+    contrastive: Tensor | None
+    reverted: float
+
+
+def losses(p: Parameters, draws: Draws, setting: Setting) -> Losses:
+    """The losses of a batch, differentiable in the parameters."""
+    s = schedule(setting.diffusion_steps, quirks=setting.quirks)
+    A, y, t = draws.A, draws.y, draws.t
+    root, rest = s.root[t][:, None], s.root_rest[t][:, None]
+    estimate = energy_gradient(p, A, root * y + rest * draws.eps, t)
+    denoising = ((estimate - draws.eps) ** 2).mean()
+    if setting.strategy == "none":
+        return Losses(denoising, denoising, None, 0.0)
+    reverted = 0.0
+    if setting.strategy == "random":
+        negative = draws.negatives.clamp(-2, 2)
+    else:
+        start = root * y + rest * setting.noise_scale * draws.contrast_eps
+        end, reverted = inner_steps(p, s, A, start, t, setting.opt_steps, quirks=setting.quirks)
+        negative = (s.per_root[t][:, None] * end).clamp(-2, 2)
+    energy_positive = energy(p, A, root * y + rest * draws.contrast_eps, t)
+    energy_negative = energy(p, A, root * negative + rest * draws.contrast_eps, t)
+    pairs = torch.stack([-energy_positive, -energy_negative], dim=1)
+    contrastive = torch.nn.functional.cross_entropy(pairs, torch.zeros(len(y), dtype=torch.int64))
+    total = denoising + setting.contrastive_weight * contrastive
+    return Losses(total, denoising, contrastive, reverted)
+
+
+def sample(
+    p: Parameters, A: Tensor, start: Tensor, steps: int, inner: int, *, quirks: bool
+) -> Tensor:
+    """Run the sampler from start, (B, D)."""
+    s = schedule(steps, quirks=quirks)
+    x = start
+    for level in reversed(range(steps)):
+        t = torch.full((len(A),), level)
+        eps = energy_gradient(p, A, x, t).detach()
+        solution = (s.per_root[level] * x - s.noise_per_root[level] * eps).clamp(-2, 2)
+        x, _ = inner_steps(p, s, A, s.root[level] * solution, t, inner, quirks=quirks)
+        x = x.clamp(-2 * s.root[level], 2 * s.root[level])
+        if level > 0:
+            x = s.root[level - 1] * s.per_root[level] * x
+    return x if quirks else s.per_root[0] * x
+
+
+class Trainer:
+    """The training of one model with torch's own optimiser and clipping."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: float,
+        betas: tuple[float, float],
+        grad_clip: float,
+        ema_decay: float,
+        ema_every: int,
+        ema_warmup: int,
+    ) -> None:
+        self.p = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
+        self.average = {name: value.clone() for name, value in parameters.items()}
+        self.optimiser = torch.optim.Adam(self.p.values(), lr=learning_rate, betas=betas)
+        self.grad_clip, self.ema_decay = grad_clip, ema_decay
+        self.ema_every, self.ema_warmup = ema_every, ema_warmup
+        self.calls = 0
+
+    def step(self, draws: Draws, setting: Setting) -> Losses:
+        """Train on one batch."""
+        result = losses(self.p, draws, setting)
+        self.optimiser.zero_grad()
+        result.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.p.values(), self.grad_clip)
+        self.optimiser.step()
+        self._update_average()
+        return result
+
+    def _update_average(self) -> None:
+        call, self.calls = self.calls, self.calls + 1
+        if call % self.ema_every:
+            return
+        decay = 0.0
+        if call > self.ema_warmup:
+            decay = min(self.ema_decay, 1 - (1 + call - self.ema_warmup) ** (-2 / 3))
+        for name, value in self.p.items():
+            self.average[name] = decay * self.average[name] + (1 - decay) * value.detach()

@@ -1,0 +1,120 @@
+"""Many steps of training against a plain trainer with torch's own optimiser."""
+
+import pytest
+import torch
+
+from tests.training import oracle
+from tests.training.helpers import config, draws_of, relative_error
+from training.config import IREDConfig
+from training.loop import train_stack
+from training.stack import Stack, State
+from training.weights import export_model
+
+CPU = torch.device("cpu")
+
+STRATEGIES = ["none", "random", "adversarial"]
+
+
+def train(stack: Stack) -> State:
+    """Train a stack to its end, unobserved."""
+
+    def ignore(step: int, values: list[dict[str, float] | None]) -> None:
+        pass
+
+    with torch.inference_mode():
+        return train_stack(stack, ignore, lambda: False)
+
+
+def stack_of(configs: list[IREDConfig], seeds: list[int]) -> Stack:
+    """Return a stack on the CPU."""
+    return Stack(configs, seeds, CPU)
+
+
+@pytest.mark.parametrize("quirks", [False, True])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_weights_and_average_equal_a_plain_trainer_after_many_steps(
+    strategy: str, quirks: bool
+) -> None:
+    """Losses, clipping, Adam and the average together stay equal to torch's over 150 steps."""
+    setting = config(
+        mining={"strategy": strategy},
+        reference_quirks=quirks,
+        precision="fp64",
+        steps=150,
+        curve_every=1000,
+        ema_every=10,
+        ema_warmup=40,
+        grad_clip=0.5,
+        learning_rate=2e-3,
+    )
+    stack = stack_of([setting], [5])
+    source = stack.batches()
+    plain = oracle.Trainer(
+        export_model(stack.initial_weights(), stack.layout, 0),
+        learning_rate=setting.learning_rate,
+        betas=(setting.adam_beta1, setting.adam_beta2),
+        grad_clip=setting.grad_clip,
+        ema_decay=setting.ema_decay,
+        ema_every=setting.ema_every,
+        ema_warmup=setting.ema_warmup,
+    )
+    how = oracle.Setting(**setting.mining.model_dump(), quirks=quirks)
+    for _ in range(setting.steps):
+        plain.step(draws_of(source.next(), 0), how)
+    state = train(stack)
+    for flat, theirs in ((state.weights, plain.p), (state.average, plain.average)):
+        for name, value in export_model(flat, stack.layout, 0).items():
+            assert relative_error(value, theirs[name].detach()) < 1e-9, name
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_trains_the_same_alone_and_in_a_stack(strategy: str) -> None:
+    """Neighbours, their order and a shared seed change a run's weights by rounding only."""
+    setting = config(mining={"strategy": strategy}, steps=40, precision="fp64")
+    alone = [train(stack_of([setting], [seed])) for seed in (3, 8)]
+    together = train(stack_of([setting] * 4, [8, 3, 8, 1]))
+    for place, run in ((1, alone[0]), (0, alone[1]), (2, alone[1])):
+        assert relative_error(together.weights[place], run.weights[0]) < 1e-11
+        assert relative_error(together.average[place], run.average[0]) < 1e-11
+
+
+def test_runs_with_their_own_numbers_train_in_one_stack() -> None:
+    """Learning rate, contrastive weight and noise scale belong to a model, not to its stack."""
+    variants = [
+        config(
+            learning_rate=rate,
+            steps=20,
+            precision="fp64",
+            mining={
+                "strategy": "adversarial",
+                "contrastive_weight": weight,
+                "noise_scale": scale,
+            },
+        )
+        for rate, weight, scale in ((1e-3, 0.5, 3.0), (1e-2, 0.1, 3.0), (1e-3, 0.5, 1.0))
+    ]
+    together = train(stack_of(variants, [0, 0, 0]))
+    for index, variant in enumerate(variants):
+        alone = train(stack_of([variant], [0]))
+        assert relative_error(together.weights[index], alone.weights[0]) < 1e-11
+    assert not torch.equal(together.weights[0], together.weights[1])
+    assert not torch.equal(together.weights[0], together.weights[2])
+
+
+def test_a_model_that_diverges_leaves_its_neighbours_alone() -> None:
+    """One run's nan is recorded with its step; the others come out as if it had not been there."""
+    calm = config(steps=30)
+
+    class Poisoned(Stack):
+        def initial_weights(self) -> torch.Tensor:
+            weights = super().initial_weights()
+            weights[1] *= 1e15
+            return weights
+
+    state = train(Poisoned([calm] * 3, [0, 1, 2], CPU))
+    failures = state.failures()
+    assert failures[1] in ("loss is nan at step 1", "loss is inf at step 1")
+    assert failures[0] is failures[2] is None
+    healthy = train(stack_of([calm] * 3, [0, 7, 2]))
+    for index in (0, 2):
+        assert torch.equal(state.weights[index], healthy.weights[index])
