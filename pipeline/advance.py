@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.lock import exclusive
+from pipeline.observe import observe
 from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
 from pipeline.publish import publish
-from pipeline.reconcile import Event, observe, reconcile
+from pipeline.reconcile import Event, reconcile
 from pipeline.scheduler import scheduler_for
 from pipeline.site import Site
 from pipeline.state import PhaseRecord, RunRecord, RunStatus, State

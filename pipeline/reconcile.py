@@ -1,6 +1,5 @@
-"""Facts from the scheduler and the run folders, and what they make of the state.
+"""What facts make of the state. Pure: state and facts in, state and events out.
 
-`observe` looks (it writes nothing); `reconcile` is pure: state and facts in, state and events out.
 Result files are the truth of the science, the scheduler is the truth of the jobs.
 """
 
@@ -8,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.scheduler import TaskStatus, scheduler_for
+from pipeline.scheduler import TaskStatus
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskState
-from pipeline.workspace import Workspace
 
 Event = dict[str, Any]
 _PLAIN_ENDS = (None, "ENDED", "COMPLETED", "FAILED", "UNKNOWN")
-_OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED)
+OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FAILED)
+"""Statuses of runs whose current attempt may still bring a result, a failed one included."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +36,6 @@ class Facts:
     outcomes: Mapping[str, Outcome]
 
 
-def observe(workspace: Workspace, state: State) -> Facts:
-    """Ask the schedulers first, then look for results: a task seen as ended has written its own.
-
-    Raises:
-        SchedulerUnreachableError: a scheduler does not answer; nothing may be concluded.
-    """
-    live = {token: job for token, job in state.live_jobs().items() if job.job_id is not None}
-    statuses: dict[str, Sequence[TaskStatus]] = {}
-    for backend in sorted({job.backend for job in live.values()}):
-        jobs = {token: job for token, job in live.items() if job.backend == backend}
-        statuses |= scheduler_for(backend).query(jobs)
-    open_runs = {key: run for key, run in state.runs.items() if run.status in _OPEN}
-    return Facts(statuses, _outcomes(workspace, open_runs))
-
-
-def _outcomes(workspace: Workspace, runs: Mapping[str, RunRecord]) -> dict[str, Outcome]:
-    """Outcomes of the runs that have a file of their current attempt."""
-    found: dict[str, Outcome] = {}
-    for key, run in runs.items():
-        folder = workspace.run_dir(key)
-        if (folder / "result.json").exists() or (folder / "failure.json").exists():
-            from pipeline.collect import outcome_of  # builds pydantic models
-
-            outcome = outcome_of(folder, key, run)
-            if outcome is not None:
-                found[key] = outcome
-    return found
-
-
 def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
     """Bring the records up to what was seen."""
     jobs = {
@@ -74,7 +44,7 @@ def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
     }
     runs, events = dict(state.runs), []
     for key, run in state.runs.items():
-        if run.status in _OPEN and run.job is not None:
+        if run.status in OPEN and run.job is not None:
             runs[key] = _advanced(run, jobs[run.job], facts.outcomes.get(key))
             if runs[key].status is not run.status:
                 events.append(_event(key, run, runs[key]))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError, SchedulerUnreachableError
-from pipeline.reconcile import observe, reconcile
+from pipeline.observe import observe
+from pipeline.reconcile import reconcile
 from pipeline.state import State
 from pipeline.store import StateStore
 from pipeline.view import StatusView, view_of
