@@ -1,13 +1,13 @@
 """What a training step consumes: matrices, noise levels and noise for every model of a stack."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from training.config import IREDConfig
-from training.data import draw_matrices
+from training.data import draw_roots, matrices
 from training.streams import Purpose, generator, normal
 
 
@@ -45,38 +45,36 @@ class BatchSource:
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Draw the next A and y of every run, (S, B, D)."""
         config = self.config
-        drawn = [
-            draw_matrices(stream, config.batch_size, config.matrix_size, config.ridge, self.dtype)
+        roots = [
+            draw_roots(stream, config.batch_size, config.matrix_size)
             for stream in self.streams["data"]
         ]
-        return self._per_run([A for A, _ in drawn]), self._per_run([y for _, y in drawn])
+        A, y = matrices(torch.stack(roots), config.ridge, self.dtype)
+        return self._for_runs(A), self._for_runs(y)
 
     def next(self) -> Batch:
         """Draw the next batch; what a strategy does not use is not drawn."""
         T, B = self.config.diffusion_steps, self.config.batch_size
         A, y = self.matrices()
-        t = self._per_run(
-            [
-                torch.randint(T, (B,), generator=stream, device=stream.device)
-                for stream in self.streams["noise"]
-            ]
-        )
+        levels = [
+            torch.randint(T, (B,), generator=stream, device=stream.device)
+            for stream in self.streams["noise"]
+        ]
+        t = self._for_runs(torch.stack(levels))
         return Batch(
-            A, y, t, self._normal("noise"), self._normal("contrast"), self._normal("mining")
+            A=A,
+            y=y,
+            t=t,
+            eps=self._normal("noise"),
+            contrast_eps=self._normal("contrast") if "contrast" in self.streams else None,
+            negatives=self._normal("mining") if "mining" in self.streams else None,
         )
 
-    @overload
-    def _normal(self, purpose: Literal["noise"]) -> Tensor: ...
-    @overload
-    def _normal(self, purpose: Purpose) -> Tensor | None: ...
-    def _normal(self, purpose: Purpose) -> Tensor | None:
-        if purpose not in self.streams:
-            return None
+    def _normal(self, purpose: Purpose) -> Tensor:
         shape = (self.config.batch_size, self.config.matrix_size**2)
-        return self._per_run(
-            [normal(stream, shape, self.dtype) for stream in self.streams[purpose]]
-        )
+        draws = [normal(stream, shape, self.dtype) for stream in self.streams[purpose]]
+        return self._for_runs(torch.stack(draws))
 
-    def _per_run(self, per_seed: list[Tensor]) -> Tensor:
-        stacked = torch.stack(per_seed)
-        return stacked[self.index] if self.shared else stacked
+    def _for_runs(self, by_seed: Tensor) -> Tensor:
+        """Repeat what was drawn per distinct seed, (seeds, ...), for each run: (S, ...)."""
+        return by_seed[self.index] if self.shared else by_seed

@@ -1,6 +1,6 @@
 """Diffusion over matrices: noise schedule, inner steps down the energy, sampler.
 
-Du, Mao, Tenenbaum, ICML 2024, algorithms 1 and 2; the schedule is Nichol and Dhariwal's cosine.
+After Du, Mao, Tenenbaum (ICML 2024); the schedule is Nichol and Dhariwal's cosine (ICML 2021).
 """
 
 import math

@@ -5,7 +5,8 @@ z1 = W1A A + W1x x + b1,  z_i = a_i g_i(t) + c_i(t)  and  a_i = W_i h_(i-1) + b_
 
 Du, Mao, Tenenbaum (ICML 2024) train with dE/dx as the estimate of the noise, so the gradient of
 their loss is a derivative of a derivative. Written out it needs no graph: one forward pass, one
-backward pass for dE/dx, one tangent pass and one reverse pass, 22.5 instead of 31.5 GFLOP a step.
+backward pass for dE/dx, one tangent pass and one reverse pass: 22.5 instead of 31.5 GFLOP for a
+denoising step of the published size.
 Names: p, q, r are the gradients of E in h, z, a; `_dot` marks derivatives along a direction v of
 x; `_bar` marks gradients of the loss. S models, B samples each, D = n^2 features, width h.
 """

@@ -1,8 +1,9 @@
 """The training loss of every model of a stack, and its gradient in every parameter.
 
 loss = mean |dE/dx(x_t) - eps|^2 + weight * mean -log sigmoid(E(negative) - E(positive))
-(Du, Mao, Tenenbaum, ICML 2024, equations 5 and 8), the positive being y and the negative a mined
-solution, both under one noise that is not the denoising loss's. Means are over the batch.
+(Du, Mao, Tenenbaum, ICML 2024), the positive being y and the negative a mined solution, both under
+one noise that is not the denoising loss's. Means are over the batch, and over entries where there
+are any.
 """
 
 from typing import NamedTuple
@@ -95,10 +96,10 @@ def _collect(
 ) -> Weights:
     """Add up the evaluations of a batch and carry their sum on to W1A, b1 and the time network."""
     total = Contribution(*(sum(parts[1:], parts[0]) for parts in zip(*contributions, strict=True)))
-    levels = torch.arange(len(table.g2[0]), device=batch.t.device)
+    every_t = torch.arange(table.g2.shape[1], device=batch.t.device)
     # (S, T, B): one row per noise level, so that a matmul sums the samples of each level. It is
     # deterministic, which a scatter on a GPU is not.
-    belongs = (batch.t[:, None] == levels[:, None]).to(total.g2.dtype)
+    belongs = (batch.t[:, None] == every_t[:, None]).to(total.g2.dtype)
     film = (belongs @ part for part in (total.g2, total.c2, total.g3, total.c3))
     return Weights(
         W1A=total.base.mT @ batch.A,

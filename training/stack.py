@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from training.batches import BatchSource
-from training.config import IREDConfig
+from training.config import AdversarialMining, IREDConfig, NoMining
 from training.diffusion import Schedule, cosine_schedule
 from training.optim import Adam
 from training.time_table import embedding
@@ -26,11 +26,12 @@ class Stack:
         self.dtype = torch.float64 if self.config.precision == "fp64" else torch.float32
         self.layout = Layout(self.config.matrix_size**2, self.config.hidden_width)
         self.learning_rate = self._per_model([c.learning_rate for c in configs])[:, None]  # (S, 1)
+        mining = [c.mining for c in configs]
         self.contrastive_weight = self._per_model(  # (S,)
-            [getattr(c.mining, "contrastive_weight", 0.0) for c in configs]
+            [0.0 if isinstance(m, NoMining) else m.contrastive_weight for m in mining]
         )
         self.noise_scale = self._per_model(  # (S, 1, 1)
-            [getattr(c.mining, "noise_scale", 0.0) for c in configs]
+            [m.noise_scale if isinstance(m, AdversarialMining) else 0.0 for m in mining]
         )[:, None, None]
 
     def features(self) -> Tensor:

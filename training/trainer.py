@@ -91,12 +91,12 @@ class IREDTrainer:
             state = train_stack(stack, observe, context.should_stop)
             train_seconds = time.monotonic() - started
             failures = state.failures()
-            healthy = not all(failures)
-            if healthy and state.step < steps:
-                return
-            scores = score(stack, state.average, context.should_stop) if healthy else None
-            if healthy and scores is None:
-                return
+            scores = None
+            if not all(failures):
+                if state.step == steps:
+                    scores = score(stack, state.average, context.should_stop)
+                if scores is None:
+                    return  # asked to stop: the runs have not ended
         details = _details(stack, train_seconds, time.monotonic() - started - train_seconds)
         for index, run in enumerate(runs):
             metrics = scores.metrics[index] if scores else {}

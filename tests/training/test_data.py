@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.data import HELD_OUT, draw_matrices, held_out_set, invert
+from training.data import HELD_OUT, draw_roots, held_out_set, invert, matrices
 from training.streams import generator
 
 
@@ -12,7 +12,7 @@ from training.streams import generator
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 def test_inverses_are_inverses(size: int, dtype: torch.dtype, tolerance: float) -> None:
     """A y = I to the precision of the arithmetic, for more matrices than fit in a block."""
-    A, y = draw_matrices(generator(0, "data"), 700, size, 0.5, dtype)
+    A, y = matrices(draw_roots(generator(0, "data"), 700, size), 0.5, dtype)
     A, y = A.double().view(-1, size, size), y.double().view(-1, size, size)
     assert (y - torch.linalg.inv(A)).abs().max() < tolerance
 
@@ -20,7 +20,7 @@ def test_inverses_are_inverses(size: int, dtype: torch.dtype, tolerance: float) 
 def test_matrices_follow_the_definition() -> None:
     """A = 2 R R^T + ridge I: symmetric, no eigenvalue below the ridge, the moments of R."""
     n, ridge = 5, 0.25
-    A, _ = draw_matrices(generator(1, "data"), 20_000, n, ridge, torch.float64)
+    A, _ = matrices(draw_roots(generator(1, "data"), 20_000, n), ridge, torch.float64)
     A = A.view(-1, n, n)
     assert torch.equal(A, A.mT)
     assert float(torch.linalg.eigvalsh(A).min()) >= ridge - 1e-12
@@ -33,8 +33,8 @@ def test_matrices_follow_the_definition() -> None:
 
 def test_a_draw_is_exact_whatever_the_machine() -> None:
     """R R^T has no rounding in float64, so its bits cannot depend on a BLAS library's order."""
-    R = (2 * torch.rand(50, 20, 20, generator=generator(2, "data")) - 1).double()
-    A, _ = draw_matrices(generator(2, "data"), 50, 20, 0.5, torch.float64)
+    R = draw_roots(generator(2, "data"), 50, 20).double()
+    A, _ = matrices(R, 0.5, torch.float64)
     by_hand = torch.zeros(50, 20, 20, dtype=torch.float64)
     for k in reversed(range(20)):
         by_hand += R[:, :, None, k] * R[:, None, :, k]
@@ -43,7 +43,7 @@ def test_a_draw_is_exact_whatever_the_machine() -> None:
 
 def test_an_inverse_does_not_depend_on_its_batch() -> None:
     """One matrix inverted alone has the bits it has among others."""
-    A, y = draw_matrices(generator(3, "data"), 600, 4, 0.5, torch.float32)
+    A, y = matrices(draw_roots(generator(3, "data"), 600, 4), 0.5, torch.float32)
     alone = invert(A[517:518].view(1, 4, 4)).flatten()
     assert torch.equal(alone, y[517])
 
