@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -48,7 +49,8 @@ def status_screen(view: StatusView, width: int) -> RenderableType:
 
 
 def save_svg(view: StatusView, path: Path) -> None:
-    """Write the status screen as a picture."""
+    """Write the status screen as a picture; made to be shown, it names the folder, not its path."""
+    view = replace(view, workspace=Path(view.workspace).name)
     canvas = Console(record=True, width=_SVG_WIDTH, file=io.StringIO(), highlight=False)
     canvas.print(status_screen(view, _SVG_WIDTH))
     picture = canvas.export_svg(title="pipeline status", unique_id="status")
@@ -130,11 +132,11 @@ def _jobs(phases: Sequence[PhaseView]) -> list[Text]:
         f"{job.tasks} {'task' if job.tasks == 1 else 'tasks'}"
         for phase in phases
         for job in phase.jobs
-        if phase.status != "complete"
+        if job.live
     ]
     shown = lines[-_MAX_JOBS:]
     if len(lines) > len(shown):
-        shown.insert(0, f"{len(lines) - len(shown)} earlier jobs (see --json)")
+        shown.insert(0, f"{len(lines) - len(shown)} more jobs (see --json)")
     return [Text(line, style="dim") for line in shown]
 
 

@@ -13,11 +13,12 @@ _MAX_ATTENTION = 8
 
 @dataclass(frozen=True)
 class JobView:
-    """One live or ended submission."""
+    """One submission; `live` until the scheduler has said that all of it ended."""
 
     job_id: str | None
     state: str
     tasks: int
+    live: bool
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,12 @@ def _attention(state: State) -> list[str]:
 def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
     runs = state.runs_of(name)
     tally = counts(runs.values())
+    jobs = [job for job in state.jobs.values() if job.phase == name]
     return PhaseView(
         id=name,
         status=_status(state, name, tally),
         runs=tally,
-        jobs=[_job(job) for job in state.jobs.values() if job.phase == name],
+        jobs=[_job(job) for job in sorted(jobs, key=lambda job: job.submitted_at)],
         speed=speed_of(workspace, runs),
         device_seconds=sum(run.device_seconds or 0.0 for run in runs.values()),
     )
@@ -135,7 +137,7 @@ def _job(job: JobRecord) -> JobView:
         state = only or states.pop().value.upper()
     else:
         state = "RUNNING" if TaskState.RUNNING in states else "PENDING"
-    return JobView(job.job_id, state, len(job.tasks))
+    return JobView(job.job_id, state, len(job.tasks), not job.ended)
 
 
 def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
