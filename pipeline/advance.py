@@ -15,9 +15,10 @@ from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
 from pipeline.publish import publish
 from pipeline.reconcile import Event, reconcile
+from pipeline.replan import replanned
 from pipeline.scheduler import scheduler_for
 from pipeline.site import Site
-from pipeline.state import PhaseRecord, RunRecord, RunStatus, State
+from pipeline.state import RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
 
 OnWait = Callable[[str], None]
@@ -46,12 +47,12 @@ def advance(site: Site, on_wait: OnWait = lambda _: None) -> Step:
 
 def preview(site: Site) -> Step:
     """What `advance` would do now; nothing is written or submitted."""
-    state, _ = with_plan(site, site.store.load())
+    state, _ = replanned(site, site.store.load())
     state, events = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(events))
     for phase in site.study.file.phases:
         if _complete(state, phase):
-            if state.phases[phase].analysed != _results_digest(state, phase):
+            if state.phases[phase].analysed != _input_digest(site, state, phase):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
             continue
         tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
@@ -111,56 +112,10 @@ def cancel(site: Site) -> Step:
         return step
 
 
-def with_plan(site: Site, stored: State | None) -> tuple[State, list[Event]]:
-    """The state with the phases and runs the study asks for; a run once submitted is kept."""
-    study, header = site.study, site.study.file.study
-    state = stored or State(
-        study=header.name, study_digest=study.source_digest, profile=site.profile_name
-    )
-    planned = plan_study(study)
-    kept = {
-        key: replace(run, in_plan=key in planned)
-        for key, run in state.runs.items()
-        if key in planned or run.tries
-    }
-    fresh = {key: _record(spec) for key, spec in planned.items() if key not in kept}
-    events: list[Event] = []
-    if stored is not None and stored.study_digest != study.source_digest:
-        events.append({"event": "study changed", "digest": study.source_digest})
-    return replace(
-        state,
-        study=header.name,
-        study_digest=study.source_digest,
-        profile=site.profile_name,
-        phases=_phases(site, state, kept),
-        runs=kept | fresh,
-    ), events
-
-
-def _phases(site: Site, state: State, kept: dict[str, RunRecord]) -> dict[str, PhaseRecord]:
-    """The study's phases in its order, then phases it dropped that runs still belong to."""
-    phases = {
-        name: replace(
-            state.phases.get(name, PhaseRecord(kind=phase.kind)),
-            kind=phase.kind,
-            confirmatory=phase.confirmatory,
-        )
-        for name, phase in site.study.file.phases.items()
-    }
-    dropped = {run.phase for run in kept.values()} - set(phases)
-    return phases | {name: state.phases[name] for name in sorted(dropped)}
-
-
-def _record(spec: RunSpec) -> RunRecord:
-    return RunRecord(
-        phase=spec.phase, condition=spec.condition, seed=spec.seed, config_digest=spec.digest
-    )
-
-
 def _look(site: Site) -> Step:
     """Learn what happened since the last step, and write it down."""
     stored = site.store.load()
-    state, events = with_plan(site, stored)
+    state, events = replanned(site, stored)
     state, settled = settle_intents(site.workspace, state)
     state, seen = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
@@ -187,15 +142,15 @@ def _carry_on(site: Site, step: Step) -> None:
 
 
 def _analyse(site: Site, step: Step, phase: str) -> None:
-    """Analyse and report a complete phase, unless that was done for these very results."""
-    digest = _results_digest(step.state, phase)
+    """Analyse and report a complete phase, unless that was done for this very input."""
+    digest = _input_digest(site, step.state, phase)
     record = step.state.phases[phase]
     if record.analysed == digest and site.workspace.report_file.exists():
         return
     analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
     publish(site.workspace, site.study, state)
-    _save(site, step, state, [{"event": "analysed", "phase": phase, "results": digest}])
+    _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
 
 
@@ -204,11 +159,15 @@ def _submit(site: Site, step: Step, phase: str) -> None:
     if not waiting:
         return
     state = step.state
-    if site.study.file.phases[phase].confirmatory and state.frozen_plan is None:
+    freezes = site.study.file.phases[phase].confirmatory and state.frozen_plan is None
+    if freezes:
         state = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=now())
-        step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
     batch = submit_runs(site, state, phase, waiting)
+    if not batch.tasks and not batch.held:
+        return  # no free place: nothing was tried, nothing was saved
     step.state = batch.state
+    if freezes:
+        step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
     if batch.tasks:
         step.did.append(f"{phase}: submitted {batch.runs} runs in {batch.tasks} tasks")
     if batch.held:
@@ -231,8 +190,10 @@ def _complete(state: State, phase: str) -> bool:
     return all(run.status is RunStatus.DONE for run in state.runs_of(phase).values())
 
 
-def _results_digest(state: State, phase: str) -> str:
-    return digest_of({key: run.result_digest for key, run in state.runs_of(phase).items()})
+def _input_digest(site: Site, state: State, phase: str) -> str:
+    """Digest of all that the report of a phase is made from: its results and study.toml."""
+    results = {key: run.result_digest for key, run in state.runs_of(phase).items()}
+    return digest_of({"study": site.study.source_digest, "results": results})
 
 
 def _notes(site: Site, state: State) -> list[str]:

@@ -142,9 +142,9 @@ def report(workspace: Path | None) -> None:
     """Render RESULTS.md and its figures anew from the result files."""
     from pipeline.publish import publish_current
 
-    place = _find(workspace)
-    files = publish_current(place)
-    click.echo("wrote " + ", ".join(place.relative(path) for path in files))
+    site = _site(workspace, None)
+    files = publish_current(site)
+    click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))
 
 
 @app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --lines 50")

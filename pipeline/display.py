@@ -81,7 +81,7 @@ def plan_table(rows: Iterable[Sequence[str]]) -> Table:
     """Phases, runs, tasks and forecast of `pipeline plan`."""
     table = _table("phase", "runs", "tasks", "profile", "forecast")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.advance import with_plan
 from pipeline.plan import RunSpec, TaskSpec, pack, plan_phase
+from pipeline.replan import replanned
 from pipeline.site import Site
 from pipeline.state import RunStatus, State
 
@@ -13,7 +13,7 @@ _HOUR_S = 3600
 
 def outline(site: Site) -> tuple[list[list[str]], list[str]]:
     """Rows (phase, runs, tasks, profile, forecast), and lines about the rest."""
-    state, _ = with_plan(site, site.store.load())
+    state, _ = replanned(site, site.store.load())
     rows = []
     for name in site.study.file.phases:
         runs = plan_phase(site.study, name)

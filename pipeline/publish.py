@@ -6,10 +6,11 @@ from pipeline.errors import PipelineError
 from pipeline.figures import draw_figures
 from pipeline.files import write_atomic
 from pipeline.gather import gather
+from pipeline.replan import replanned
 from pipeline.report import render_report
+from pipeline.site import Site
 from pipeline.state import State
-from pipeline.store import StateStore
-from pipeline.study import Study, load_study
+from pipeline.study import Study
 from pipeline.workspace import Workspace
 
 
@@ -28,13 +29,14 @@ def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
     return [workspace.report_file, *(workspace.figures_dir / name for name in names)]
 
 
-def publish_current(workspace: Workspace) -> list[Path]:
-    """Render the report of the state as it is stored.
+def publish_current(site: Site) -> list[Path]:
+    """Render the report of the results as they are recorded.
 
     Raises:
         PipelineError: there is nothing to report yet, or see `publish`.
     """
-    state = StateStore(workspace.state_dir).load()
-    if state is None:
+    stored = site.store.load()
+    if stored is None:
         raise PipelineError("nothing was submitted yet; `pipeline advance` starts the study")
-    return publish(workspace, load_study(workspace.study_file), state)
+    state, _ = replanned(site, stored)
+    return publish(site.workspace, site.study, state)

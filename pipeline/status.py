@@ -55,11 +55,11 @@ def log_of(workspace: Workspace, name: str) -> Path:
 
 def _before_the_first_step(workspace: Workspace) -> StatusView:
     """The study as planned, with what to do first."""
-    from pipeline.advance import with_plan
+    from pipeline.replan import replanned
     from pipeline.site import open_site
 
     site = open_site(workspace, None)
-    state, _ = with_plan(site, None)
+    state, _ = replanned(site, None)
     return replace(
         view_of(workspace, state, ["nothing was submitted yet"]),
         next=f"`pipeline plan` shows what would run where; `pipeline advance --watch` starts "

@@ -18,7 +18,7 @@ from pipeline.site import Site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord, TaskState
 from pipeline.workspace import Workspace
 
-_SETTLE_S = {"local": 0, "slurm": 120}
+_SETTLE_S = {"local": 10, "slurm": 120}
 """How long a submission may stay invisible to its scheduler before it counts as never made."""
 
 

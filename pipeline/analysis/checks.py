@@ -7,13 +7,13 @@ unusual is reported as a deviation.
 from collections.abc import Iterable
 
 from pipeline.analysis.table import ResultTable, RunRow
-from pipeline.errors import PipelineError
+from pipeline.errors import NeedsPersonError
 
 # Runs recompute the references in their own process; rounding may differ between devices.
 REFERENCE_TOLERANCE = 1e-5
 
 
-class IncomparableRunsError(PipelineError):
+class IncomparableRunsError(NeedsPersonError):
     """Two runs of one comparison were not measured on the same held-out data."""
 
 

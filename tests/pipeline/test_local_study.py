@@ -276,3 +276,50 @@ def make_result(workspace: Workspace, key: str, token: str) -> str:
         "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:01Z",
         "wall_s": 1.0, "device_s": 1.0, "gpu_s": 0.0,
     })  # fmt: skip
+
+
+def test_a_plan_changed_after_the_freeze_marks_the_verdicts(workspace: Workspace, cli: Cli) -> None:
+    """Editing the margin once results are in renders anew, every verdict marked POST-HOC."""
+    assert cli("advance", "--watch").returncode == 0
+    assert "POST-HOC" not in verdicts(workspace)
+    edit(workspace, "min_pairs = 3", "min_pairs = 3\nmargin_percent = 60.0")
+
+    changed = cli("advance")
+
+    assert changed.returncode == 0
+    assert "every verdict will be marked POST-HOC" in changed.stdout
+    assert "POST-HOC" in verdicts(workspace)
+    assert cli("report").returncode == 0
+    assert "POST-HOC" in verdicts(workspace)
+
+
+def verdicts(workspace: Workspace) -> str:
+    """The verdict lines of the report."""
+    lines = workspace.report_file.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line.startswith("Verdict:"))
+
+
+def test_results_on_different_held_out_data_stop_the_study(workspace: Workspace, cli: Cli) -> None:
+    """Runs scored on other data are not compared: exit 3, both runs named, no report."""
+    toy = workspace.root / "toy.py"
+    own_data = "run.run_id.partition('-')[0].encode()"
+    toy.write_text(toy.read_text().replace('b"toy"', own_data))
+
+    done = cli("advance", "--watch")
+
+    assert done.returncode == 3
+    assert "baseline" in done.stderr
+    assert "worse" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_changed_by_hand_is_noticed(workspace: Workspace, cli: Cli) -> None:
+    """A report is made from the very files that were accepted, or not at all."""
+    assert cli("advance", "--watch").returncode == 0
+    path = next(workspace.runs_dir.glob("multiseed/*/result.json"))
+    path.write_text(path.read_text().replace('"value":', '"value": '))
+
+    done = cli("report")
+
+    assert done.returncode == 2
+    assert "was changed after it was accepted" in done.stderr
