@@ -10,6 +10,9 @@ import pytest
 
 from tests.fakeslurm.control import FakeSlurm
 
+# Before torch is imported: the workers of `pytest -n auto` share the cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture
 def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:
