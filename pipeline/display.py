@@ -132,7 +132,7 @@ def _jobs(phases: Sequence[PhaseView]) -> list[Text]:
         f"{job.tasks} {'task' if job.tasks == 1 else 'tasks'}"
         for phase in phases
         for job in phase.jobs
-        if job.live
+        if job.live and phase.status != "complete"
     ]
     shown = lines[-_MAX_JOBS:]
     if len(lines) > len(shown):

@@ -125,32 +125,38 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
 
 def _written(site: Site, phase: str, token: str, tasks: Sequence[TaskSpec]) -> Submission:
     """Write the files of a submission: one per task, and config.json for every run."""
-    workspace, header = site.workspace, site.study.file.study
+    workspace, study = site.workspace, site.study.file.study.name
     folder = workspace.job_dir(phase, token)
     files = []
     for index, task in enumerate(tasks):
-        content = TaskFile(
-            study=header.name,
-            phase=phase,
-            trainer=header.trainer,
-            metric=header.metric.name,
-            token=token,
-            task=index,
-            cpus=site.profile.cpus_per_task,
-            gpus=site.profile.gpus,
-            runs=[_entry(run) for run in task.runs],
-        )
+        content = task_file(site, phase, token, index, task)
         files.append(folder / f"task-{index:04d}.json")
         write_atomic(files[-1], content.model_dump_json(indent=1).encode())
         for run in task.runs:
             _write_config(workspace.run_dir(run.key) / "config.json", run)
     return Submission(
         token=token,
-        name=f"{header.name}-{phase}-{token}",
-        comment=f"study-pipeline study={header.name} phase={phase} token={token}",
+        name=f"{study}-{phase}-{token}",
+        comment=f"study-pipeline study={study} phase={phase} token={token}",
         folder=folder,
         task_files=tuple(files),
         workspace=workspace.root,
+    )
+
+
+def task_file(site: Site, phase: str, token: str, index: int, task: TaskSpec) -> TaskFile:
+    """All that one task of a submission needs to know."""
+    header = site.study.file.study
+    return TaskFile(
+        study=header.name,
+        phase=phase,
+        trainer=header.trainer,
+        metric=header.metric.name,
+        token=token,
+        task=index,
+        cpus=site.profile.cpus_per_task,
+        gpus=site.profile.gpus,
+        runs=[_entry(run) for run in task.runs],
     )
 
 

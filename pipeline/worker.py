@@ -32,6 +32,9 @@ from pipeline.results import (
 from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
 from pipeline.workspace import Workspace
 
+_STOPPED = "stopped before its last step (the job was asked to end)"
+_SILENT = "the trainer ended without an outcome for this run"
+
 
 class TaskFailedError(Exception):
     """Some run of the task has no result; Slurm is to see a failed task."""
@@ -100,6 +103,7 @@ class _Task:
         }
         self._open = {entry.run_id: entry for entry in task.runs}
         self._failures: list[str] = []
+        self._context = _Context()
         self._started = datetime.now(UTC)
 
     def train(self) -> None:
@@ -111,7 +115,7 @@ class _Task:
                 self._fail(run_id, f"{type(error).__name__}: {_first_line(error)}")
             raise
         for run_id in list(self._open):
-            self._fail(run_id, "stopped before its last step (the job was asked to end)")
+            self._fail(run_id, _STOPPED if self._context.should_stop() else _SILENT)
         if self._failures:
             raise TaskFailedError("; ".join(self._failures))
 
@@ -119,7 +123,9 @@ class _Task:
         trainer = load_trainer(self._task.trainer, self._workspace.root)
         code = code_of(self._task.trainer)
         runs = [self._training_run(trainer, entry) for entry in self._task.runs]
-        for outcome in trainer.train(runs, _Context()):
+        for outcome in trainer.train(runs, self._context):
+            if outcome.run_id not in self._open:
+                raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
             if outcome.failure is not None:
                 self._fail(outcome.run_id, outcome.failure)
             else:
@@ -134,6 +140,9 @@ class _Task:
 
     def _accept(self, outcome: TrainingOutcome, code: Code) -> None:
         entry = self._open[outcome.run_id]
+        if self._task.metric not in outcome.metrics:
+            self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
+            return
         try:
             result = self._result(entry, outcome, code)
         except ValidationError as error:

@@ -1,0 +1,145 @@
+"""What runs in the job: whatever the trainer does, each run ends with a result or a reason."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.advance import advance
+from pipeline.plan import pack, plan_phase
+from pipeline.results import TaskFile, read_failure, read_result
+from pipeline.site import Site, open_site
+from pipeline.state import RunStatus
+from pipeline.submit import task_file
+from pipeline.workspace import Workspace
+from tests.pipeline.conftest import edit
+
+RUN = "import sys; from pipeline.worker import run_task; run_task(sys.argv[1], sys.argv[2])"
+
+
+def written_task(site: Site) -> Path:
+    """The task file of the pilot's one stack, as a submission writes it."""
+    (task,) = pack(site.study, plan_phase(site.study, "pilot"), 10)
+    path = site.workspace.root / "task.json"
+    path.write_text(task_file(site, "pilot", "t0k3n", 0, task).model_dump_json())
+    return path
+
+
+def started(site: Site) -> "subprocess.Popen[str]":
+    """The worker as a job starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(site.workspace.root), str(written_task(site))],
+        env={**os.environ, "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def folders(workspace: Workspace) -> dict[str, Path]:
+    """Run folders of the pilot by condition."""
+    return {p.name.partition("-")[0]: p for p in (workspace.runs_dir / "pilot").iterdir()}
+
+
+def reason(folder: Path) -> str | None:
+    """Why a run has no result."""
+    failure = read_failure(folder / "failure.json")
+    return failure.message if failure else None
+
+
+def patched(workspace: Workspace, old: str, new: str) -> Site:
+    """The site of a workspace whose trainer misbehaves."""
+    path = workspace.root / "toy.py"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return open_site(workspace, None)
+
+
+def test_results_carry_all_that_a_report_traces(site: Site) -> None:
+    """Run, config, attempt, code, versions, data and seconds stand in each result."""
+    worker = started(site)
+    _, errors = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, errors
+    for condition, folder in folders(site.workspace).items():
+        found = read_result(folder / "result.json")
+        assert found is not None
+        result = found[0]
+        assert (result.condition, result.seed) == (condition, 1000)
+        assert (result.attempt.job_id, result.attempt.array_index) == ("77", 3)
+        assert result.attempt.token == "t0k3n"
+        assert result.versions["python"]
+        assert len(result.code.source_digest) == 64
+        assert result.device_s == pytest.approx(result.wall_s / 2)
+        assert result.data_digests
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("yield self._outcome(run)", 'yield ToyOutcome("other")', "unknown or second outcome"),
+        ("yield self._outcome(run)", "raise SystemExit(3)", "SystemExit: 3"),
+        ("yield self._outcome(run)", "yield from ()", "without an outcome"),
+        ('metrics={"loss": value, "other_loss": value}', "metrics={}", "gave no loss"),
+        ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
+        ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
+    ],
+)
+def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
+    workspace: Workspace, old: str, new: str, words: str
+) -> None:
+    """No misbehaviour leaves a run without a word, or with a result."""
+    site = patched(workspace, old, new)
+    worker = started(site)
+    worker.communicate(timeout=60)
+
+    assert worker.returncode != 0
+    for folder in folders(workspace).values():
+        assert words in (reason(folder) or "")
+        assert not (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_signal_asks_the_trainer_to_stop(workspace: Workspace, number: signal.Signals) -> None:
+    """Before its time is up a task is told, returns, and says that it was stopped."""
+    edit(workspace, "steps = 3", "steps = 1000\nstep_s = 0.05")
+    site = open_site(workspace, None)
+    worker = started(site)
+    progress = site.workspace.runs_dir / "pilot"
+    deadline = time.monotonic() + 60
+    while not list(progress.glob("*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    worker.send_signal(number)
+    _, errors = worker.communicate(timeout=60)
+
+    assert worker.returncode != 0
+    assert "asked to stop" in errors
+    assert all("stopped before" in (reason(f) or "") for f in folders(workspace).values())
+
+
+def test_a_task_file_of_another_shape_is_refused(site: Site) -> None:
+    """A worker trains only what it understands to the last key."""
+    path = written_task(site)
+    data = json.loads(path.read_text())
+    with pytest.raises(ValueError, match="unknown"):
+        TaskFile.model_validate_json(json.dumps({**data, "unknown": 1}))
+
+
+def test_a_result_of_an_earlier_attempt_does_not_count(site: Site) -> None:
+    """Only the current attempt's token makes a run done."""
+    worker = started(site)
+    worker.communicate(timeout=60)
+
+    step = advance(site)
+
+    assert RunStatus.DONE not in {run.status for run in step.state.runs.values()}
