@@ -121,6 +121,7 @@ def row_of(result: RunResult, path: str) -> RunRow:
             versions=result.versions,
             device_seconds=result.device_s,
             train_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            ended_at=result.ended_at.isoformat(timespec="seconds"),
         ),
     )
 

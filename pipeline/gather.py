@@ -1,5 +1,6 @@
 """From study, state and results to all that RESULTS.md says: one `ReportInput`."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         shared_config=shared,
         phases=(*phases, *absent),
         scope=_scope(study),
-        jobs=tuple(_jobs(state)),
+        jobs=tuple(_jobs(state, rows)),
         provenance=provenance_of(rows),
         hours_unit="GPU-hours" if _used_gpus(state) else "CPU task-hours",
         deviations=tuple(_deviations(state)),
@@ -175,7 +176,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = f'"{value}"' if isinstance(value, str) else str(value)
+            flat[prefix + key] = json.dumps(value)
     return flat
 
 
@@ -185,7 +186,12 @@ def _scope(study: Study) -> str:
     return f"{study.file.study.scope}, {words} steps"
 
 
-def _jobs(state: State) -> list[JobInfo]:
+def _jobs(state: State, rows: Sequence[RunRow]) -> list[JobInfo]:
+    """Every submission in its order; it ended, as far as results tell, with its last one."""
+    ended: dict[str | None, str] = {}
+    for row in rows:
+        token, at = row.facts.attempt, row.facts.ended_at or ""
+        ended[token] = max(ended.get(token, ""), at)
     jobs = [(token, job) for token, job in state.jobs.items() if job.job_id is not None]
     jobs.sort(key=lambda item: item[1].submitted_at)
     return [
@@ -195,6 +201,7 @@ def _jobs(state: State) -> list[JobInfo]:
             tasks=len(job.tasks),
             profile=job.profile,
             submitted=job.submitted_at,
+            ended=ended.get(token) or None,
             device_hours=_job_hours(state, token, job),
         )
         for token, job in jobs

@@ -4,6 +4,7 @@ Owns plain values only; whoever knows the state, the study and the clock fills t
 not known stays None and is printed as "not recorded".
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,6 +108,8 @@ class CodeUse:
 
     commit: str | None
     dirty: bool | None
+    digest: str | None
+    """Of the source files as they ran, which holds without git and for a dirty tree."""
     runs: int
 
 
@@ -118,6 +121,8 @@ class Provenance:
     devices: Mapping[str | None, int] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Package -> version -> runs."""
+    data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Held-out set -> SHA-256 of its content -> runs."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +151,18 @@ class ReportInput:
 
 
 def provenance_of(rows: Iterable[RunRow]) -> Provenance:
-    """Count the code versions, devices and packages behind some runs."""
-    code: dict[tuple[str | None, bool | None], int] = {}
-    devices: dict[str | None, int] = {}
-    versions: dict[str, dict[str, int]] = {}
+    """Count the code versions, devices, packages and held-out sets behind some runs."""
+    code: Counter[tuple[str | None, bool | None, str | None]] = Counter()
+    devices: Counter[str | None] = Counter()
+    versions: dict[str, Counter[str]] = {}
+    data: dict[str, Counter[str]] = {}
     for row in rows:
         facts = row.facts
-        code[facts.commit, facts.dirty] = code.get((facts.commit, facts.dirty), 0) + 1
-        devices[facts.device] = devices.get(facts.device, 0) + 1
+        code[facts.commit, facts.dirty, facts.code_digest] += 1
+        devices[facts.device] += 1
         for package, version in sorted(facts.versions.items()):
-            counts = versions.setdefault(package, {})
-            counts[version] = counts.get(version, 0) + 1
-    uses = tuple(CodeUse(commit, dirty, runs) for (commit, dirty), runs in code.items())
-    return Provenance(uses, devices, versions)
+            versions.setdefault(package, Counter())[version] += 1
+        for name, digest in sorted(row.data_digests.items()):
+            data.setdefault(name, Counter())[digest] += 1
+    uses = tuple(CodeUse(*key, runs) for key, runs in code.items())
+    return Provenance(uses, devices, versions, data)

@@ -44,6 +44,8 @@ class RunFacts:
     versions: Mapping[str, str] = field(default_factory=dict)
     device_seconds: float | None = None
     train_seconds: float | None = None
+    ended_at: str | None = None
+    """UTC, ISO 8601."""
 
 
 @dataclass(frozen=True)
