@@ -76,14 +76,19 @@ def retry(site: Site, keys: Sequence[str]) -> Step:
     """
     with exclusive(site.workspace.state_dir / "lock"):
         step = _look(site)
-        failed = [k for k, run in step.state.runs.items() if run.status is RunStatus.FAILED]
+        failed = [
+            key
+            for key, run in step.state.runs.items()
+            if run.status is RunStatus.FAILED and run.in_plan
+        ]
         chosen = [_named(key, failed) for key in keys] or failed
         if not chosen:
             raise PipelineError("no run has failed; there is nothing to retry")
-        runs = {k: replace(step.state.runs[k].moved(RunStatus.PLANNED), job=None, task=None)
-                for k in chosen}  # fmt: skip
-        _save(site, step, replace(step.state, runs={**step.state.runs, **runs}),
-              [{"event": "retry", "run": key} for key in chosen])  # fmt: skip
+        runs = dict(step.state.runs)
+        for key in chosen:
+            runs[key] = replace(runs[key].moved(RunStatus.PLANNED), job=None, task=None)
+        events = [{"event": "retry", "run": key} for key in chosen]
+        _save(site, step, replace(step.state, runs=runs), events)
         step.did.append(f"{len(chosen)} failed runs are planned again")
         return step
 
@@ -101,14 +106,14 @@ def cancel(site: Site) -> Step:
             jobs = {token: job for token, job in live.items() if job.backend == backend}
             scheduler_for(backend).cancel(jobs)
         waiting = (RunStatus.QUEUED, RunStatus.RUNNING)
-        runs = {
+        ended = {
             key: run.moved(RunStatus.FAILED, "cancelled with `pipeline cancel`")
             for key, run in step.state.runs.items()
             if run.status in waiting and run.job in live
         }
-        _save(site, step, replace(step.state, runs={**step.state.runs, **runs}),
-              [{"event": "cancelled", "run": key} for key in runs])  # fmt: skip
-        step.did.append(f"cancelled {len(live)} jobs with {len(runs)} unfinished runs")
+        events = [{"event": "cancelled", "run": key} for key in ended]
+        _save(site, step, replace(step.state, runs={**step.state.runs, **ended}), events)
+        step.did.append(f"cancelled {len(live)} jobs with {len(ended)} unfinished runs")
         return step
 
 
