@@ -48,14 +48,22 @@ def speed_of(workspace: Workspace, runs: Mapping[str, RunRecord]) -> Speed | Non
 
 
 def first_and_last(path: Path) -> tuple[Record, Record]:
-    """First and last complete line of a metrics.jsonl; empty where there is none."""
+    """First and last complete line of a metrics.jsonl; empty where there is none.
+
+    Lines that a resumed run repeats of its earlier attempt are marked "restored" and do not count:
+    their steps took no time now.
+    """
     try:
         with path.open("rb") as file:
             first = file.readline()
+            while _numbers(first).get("restored"):
+                first = file.readline()
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             tail = file.read().splitlines(keepends=True)
     except OSError:
+        return {}, {}
+    if not _numbers(first):
         return {}, {}
     return _numbers(first), next((r for line in reversed(tail) if (r := _numbers(line))), {})
 

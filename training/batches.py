@@ -1,6 +1,6 @@
 """What a training step consumes: matrices, noise levels and noise for every model of a stack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,6 +69,17 @@ class BatchSource:
             contrast_eps=self._normal("contrast") if "contrast" in self.streams else None,
             negatives=self._normal("mining") if "mining" in self.streams else None,
         )
+
+    def positions(self, run: int) -> dict[Purpose, Tensor]:
+        """Return how far a run's streams have been read, by purpose."""
+        seed = int(self.index[run])
+        return {purpose: streams[seed].get_state() for purpose, streams in self.streams.items()}
+
+    def seek(self, run: int, positions: Mapping[str, Tensor]) -> None:
+        """Bring a run's streams, and those of the runs that share its seed, to `positions`."""
+        seed = int(self.index[run])
+        for purpose, streams in self.streams.items():
+            streams[seed].set_state(positions[purpose])
 
     def _normal(self, purpose: Purpose) -> Tensor:
         shape = (self.config.batch_size, self.config.matrix_size**2)

@@ -1,7 +1,9 @@
 """The training loop of a stack of models, visible in one place."""
 
+import time
 from collections.abc import Callable
 
+from training.checkpoint import Checkpoints
 from training.loss import loss_and_gradient
 from training.optim import clip_by_model, update_average
 from training.progress import Observer, Watch
@@ -9,14 +11,23 @@ from training.stack import Stack, State
 from training.weights import flatten, unflatten
 
 
-def train_stack(stack: Stack, observe: Observer, should_stop: Callable[[], bool]) -> State:
+def train_stack(
+    stack: Stack,
+    observe: Observer,
+    should_stop: Callable[[], bool],
+    checkpoints: Checkpoints | None = None,
+) -> State:
     """Train the runs of a stack; the state's `step` tells whether they were stopped early.
 
-    Stops before the last step when asked to, or when no run has a finite loss any more.
+    Stops before the last step when asked to, or when no run has a finite loss any more. Goes on
+    where the checkpoints end, and leaves one behind.
     """
     config, layout = stack.config, stack.layout
     features, schedule, source = stack.features(), stack.schedule(), stack.batches()
     state = State.initial(stack.initial_weights())
+    if checkpoints:
+        checkpoints.restore(state, source)
+    started = time.monotonic() - state.seconds
     watch = Watch(stack, state, observe)
     watch.start()
     while state.step < config.steps and not should_stop():
@@ -51,6 +62,11 @@ def train_stack(stack: Stack, observe: Observer, should_stop: Callable[[], bool]
             largest=config.ema_decay,
         )
         state.note_failures(losses.total)
+        state.seconds = time.monotonic() - started
         if watch.after_step(losses, norms) and all(state.failures()):
             break
+        if checkpoints and checkpoints.due():
+            checkpoints.save(state, source)
+    if checkpoints:
+        checkpoints.save(state, source)
     return state

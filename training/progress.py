@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from training.data import held_out_set
@@ -21,7 +20,8 @@ Observer = Callable[[int, list[dict[str, float] | None]], None]
 class Watch:
     """Turns what the device counts into reports, about once a second and at points of the curve.
 
-    Reading a value makes the host wait for the device, so nothing is read in other steps.
+    Reading a value makes the host wait for the device, so nothing is read in other steps. What a
+    point of the curve says is a function of the step, not of when the reports between came.
     """
 
     def __init__(self, stack: Stack, state: State, observe: Observer) -> None:
@@ -31,27 +31,33 @@ class Watch:
             config.held_out_seed, "validation", config.curve_size, config.matrix_size, config.ridge
         )
         self.evaluator = Evaluator(stack)
-        self.clipped = torch.zeros(len(stack.seeds), device=stack.device)  # since the last report
-        self.reported_step = 0
         self.reported_at = time.monotonic()
 
     def start(self) -> None:
-        """Report the models as they were initialised."""
-        self._report({"validation_mse": self._curve_point()})
+        """Report the models as they were initialised, or the curve up to where they go on."""
+        if self.state.step == 0:
+            self._report({"validation_mse": self._curve_point()}, on_curve=True)
+            return
+        curves = [dict(curve) for curve in self.state.curves]
+        for step in sorted(set().union(*curves)):
+            values = [curve.get(step) for curve in curves]
+            self.observe(step, [point and {**point, "restored": 1} for point in values])
+        self._report({}, on_curve=False)
 
     def after_step(self, losses: Losses, norms: Tensor) -> bool:
         """Take note of a step; True when it was reported."""
-        self.clipped += norms > self.config.grad_clip
-        step = self.state.step
-        on_curve = step % self.config.curve_every == 0
+        state, every = self.state, self.config.curve_every
+        state.clipped += norms > self.config.grad_clip
+        on_curve = state.step % every == 0
         due = time.monotonic() - self.reported_at >= REPORT_SECONDS
-        if not (on_curve or due or step == self.config.steps):
+        if not (on_curve or due or state.step == self.config.steps):
             return False
+        steps = (state.step - 1) % every + 1  # since the last point of the curve
         values = {
             "loss": losses.total.tolist(),
             "denoising_loss": losses.denoising.tolist(),
             "gradient_norm": norms.tolist(),
-            "clipped_share": (self.clipped / (step - self.reported_step)).tolist(),
+            "clipped_share": (state.clipped / steps).tolist(),
         }
         if losses.contrastive is not None:
             values["contrastive_loss"] = losses.contrastive.tolist()
@@ -59,8 +65,8 @@ class Watch:
             values["reverted_share"] = losses.reverted.tolist()
         if on_curve:
             values["validation_mse"] = self._curve_point()
-        self.clipped.zero_()
-        self._report(values)
+            state.clipped.zero_()
+        self._report(values, on_curve=on_curve)
         return True
 
     def _curve_point(self) -> list[float]:
@@ -70,12 +76,13 @@ class Watch:
         assert errors is not None
         return errors.mean(1).tolist()
 
-    def _report(self, values: dict[str, list[float]]) -> None:
+    def _report(self, values: dict[str, list[float]], *, on_curve: bool) -> None:
         per_run: list[dict[str, float] | None] = []
         for index, failure in enumerate(self.state.failures()):
             numbers = {name: column[index] for name, column in values.items()}
             finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
             per_run.append(None if failure else finite)
+            if on_curve and not failure:
+                self.state.curves[index].append((self.state.step, finite))
         self.observe(self.state.step, per_run)
-        self.reported_step = self.state.step
         self.reported_at = time.monotonic()

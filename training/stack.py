@@ -58,9 +58,12 @@ class Stack:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
 
 
+Curve = list[tuple[int, dict[str, float]]]  # what was reported of a run, by step
+
+
 @dataclass
 class State:
-    """Everything a run carries from step to step, apart from its random streams."""
+    """Everything the runs carry from step to step, apart from their random streams."""
 
     weights: Tensor  # (S, P)
     average: Tensor  # (S, P), the exponential average that is evaluated
@@ -68,6 +71,9 @@ class State:
     step: int  # steps taken
     failed_at: Tensor  # (S,) int64: the first step whose loss was not finite, or 0
     failed_loss: Tensor  # (S,): that loss
+    clipped: Tensor  # (S,): steps since the last point of the curve whose gradient was clipped
+    curves: list[Curve]  # of each run
+    seconds: float = 0.0  # spent on training, all attempts together
 
     @classmethod
     def initial(cls, weights: Tensor) -> "State":
@@ -80,6 +86,8 @@ class State:
             step=0,
             failed_at=torch.zeros(models, dtype=torch.int64, device=device),
             failed_loss=torch.zeros(models, dtype=weights.dtype, device=device),
+            clipped=torch.zeros(models, device=device),
+            curves=[[] for _ in range(models)],
         )
 
     def note_failures(self, losses: Tensor) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel
@@ -28,6 +29,10 @@ class Run(Protocol):
     @property
     def config(self) -> IREDConfig:
         """The resolved config."""
+
+    @property
+    def directory(self) -> Path:
+        """Folder of the run, where its checkpoint is kept."""
 
 
 class Context(Protocol):
@@ -62,6 +67,10 @@ class IREDTrainer:
     def train(self, runs: Sequence[Run], context: Context) -> Iterator[Outcome]:
         """Train the runs together and yield an outcome for each; none when asked to stop.
 
+        Goes on where checkpoints in the runs' folders end, and leaves such behind (see
+        `training.checkpoint`): in full where runs have not ended, without optimiser state for
+        runs that ended well, none for runs that failed.
+
         Raises:
             ValueError: the runs' stack keys differ.
         """
@@ -71,6 +80,7 @@ class IREDTrainer:
         import torch
 
         from training.allocator import keep_freed_memory
+        from training.checkpoint import Checkpoints
         from training.evaluate import score
         from training.loop import train_stack
         from training.stack import Stack
@@ -79,6 +89,7 @@ class IREDTrainer:
         if device.type == "cpu":
             keep_freed_memory()
         stack = Stack([run.config for run in runs], [run.seed for run in runs], device)
+        checkpoints = Checkpoints(stack, runs)
         steps = stack.config.steps
 
         def observe(step: int, values: list[dict[str, float] | None]) -> None:
@@ -87,9 +98,8 @@ class IREDTrainer:
                     context.report(run, step=step, total_steps=steps, values=numbers)
 
         with torch.inference_mode():
-            started = time.monotonic()
-            state = train_stack(stack, observe, context.should_stop)
-            train_seconds = time.monotonic() - started
+            state = train_stack(stack, observe, context.should_stop, checkpoints)
+            trained_at = time.monotonic()
             failures = state.failures()
             scores = None
             if not all(failures):
@@ -97,11 +107,13 @@ class IREDTrainer:
                     scores = score(stack, state.average, context.should_stop)
                 if scores is None:
                     return  # asked to stop: the runs have not ended
-        details = _details(stack, train_seconds, time.monotonic() - started - train_seconds)
+        details = _details(stack, state.seconds, time.monotonic() - trained_at)
+        details["resumed_from_step"] = checkpoints.resumed_step
         for index, run in enumerate(runs):
             metrics = scores.metrics[index] if scores else {}
             failure = failures[index] or _not_finite(metrics)
             if failure or scores is None:
+                checkpoints.discard(index)
                 yield Outcome(run.run_id, failure=failure, details=details)
             else:
                 yield Outcome(run.run_id, None, metrics, scores.references, scores.digests, details)

@@ -1,7 +1,10 @@
 """What the tests of training share: a fake run and context, small configs, random stacks."""
 
+import atexit
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +35,15 @@ def config(**changes: Any) -> IREDConfig:
     return IREDConfig.model_validate({**TINY, **changes})
 
 
+_SCRATCH = tempfile.TemporaryDirectory()
+atexit.register(_SCRATCH.cleanup)
+
+
+def scratch() -> Path:
+    """Return a new empty folder that lives as long as the tests run."""
+    return Path(tempfile.mkdtemp(dir=_SCRATCH.name))
+
+
 @dataclass(frozen=True)
 class FakeRun:
     """A run as the pipeline would hand it over."""
@@ -39,6 +51,7 @@ class FakeRun:
     run_id: str
     seed: int
     config: IREDConfig
+    directory: Path = field(default_factory=scratch)
 
 
 @dataclass

@@ -1,0 +1,270 @@
+"""Checkpoints of a stack: one file per run, all of one step, from which training goes on exactly.
+
+A file holds everything the run's next step depends on: weights, moments, average, failure, the
+position of every random stream, the curve so far. Resumed on a CPU, with the threads it had, a run
+ends with the bits of one that was never stopped. On a GPU too while the device and the libraries
+are the same; between two models of GPU, matrix products are summed in another order, and weights
+part as two float32 runs do: compare metrics, not bits.
+
+The stack is part of what a checkpoint is for: models in another stack are multiplied in other
+batches, so their bits would depend on how often they were stopped.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from training.batches import BatchSource
+from training.config import IREDConfig
+from training.stack import Stack, State
+
+SECONDS_BETWEEN = 600.0
+VERSION = 1  # of the file and of the arithmetic that goes on from it
+NAME, NEXT_NAME = "checkpoint.pt", "checkpoint.next.pt"
+
+_MODEL_TENSORS = ("weights", "average", "first", "second")
+_MOMENTS = ("first", "second")
+
+log = logging.getLogger(__name__)
+
+
+class Resumable(Protocol):
+    """What a checkpoint has to know of a run."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+
+    @property
+    def config(self) -> IREDConfig:
+        """Config of the run."""
+
+    @property
+    def directory(self) -> Path:
+        """Folder where the run's checkpoint lies."""
+
+
+class UnusableError(Exception):
+    """A checkpoint cannot be resumed from; the message says why."""
+
+
+class _Saved(NamedTuple):
+    step: int
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class Checkpoints:
+    """Saves and restores the runs of one stack."""
+
+    def __init__(self, stack: Stack, runs: Sequence[Resumable]) -> None:
+        everyone = [[_settings(run), run.seed] for run in runs]
+        self._folders = [run.directory for run in runs]
+        self._identities = [
+            {
+                "version": VERSION,
+                "seed": run.seed,
+                "config": _settings(run),
+                "device": stack.device.type,
+                "stack": hashlib.sha256(json.dumps(everyone).encode()).hexdigest(),
+            }
+            for run in runs
+        ]
+        self.resumed_step = 0  # where training went on from
+        self._saved_step = 0
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time for the next checkpoint."""
+        return time.monotonic() - self._saved_at >= SECONDS_BETWEEN
+
+    def restore(self, state: State, source: BatchSource) -> bool:
+        """Bring both to the latest step that every run has a checkpoint of, or leave them be.
+
+        What cannot be used is named in the log, and training starts afresh.
+        """
+        found, complaints = self._read()
+        common = set.intersection(*(set(run) for run in found))
+        if not common:
+            if complaints or any(found):
+                why = "; ".join(complaints) or "the runs of the stack have no step in common"
+                log.warning("training starts at step 0, no checkpoint can be used: %s", why)
+            return False
+        saved = [run[max(common)] for run in found]
+        _write_into(state, source, saved)
+        self.resumed_step = self._saved_step = state.step
+        return True
+
+    def save(self, state: State, source: BatchSource) -> None:
+        """Write a checkpoint of every run, unless this step has one.
+
+        First every run's next file, then the renames: a crash before the last file is written
+        leaves all runs with the old step, a crash after it leaves all with the new one.
+        """
+        self._saved_at = time.monotonic()
+        if state.step == self._saved_step:
+            return
+        for index, (folder, identity) in enumerate(
+            zip(self._folders, self._identities, strict=True)
+        ):
+            _write(folder / NEXT_NAME, identity, _read_from(state, source, index))
+        for folder in self._folders:
+            (folder / NEXT_NAME).replace(folder / NAME)
+            _sync_folder(folder)
+        self._saved_step = state.step
+
+    def discard(self, index: int) -> None:
+        """Remove a run's checkpoint: a run that failed is to be tried from its beginning."""
+        for name in (NAME, NEXT_NAME):
+            (self._folders[index] / name).unlink(missing_ok=True)
+
+    def _read(self) -> tuple[list[dict[int, _Saved]], list[str]]:
+        found: list[dict[int, _Saved]] = []
+        complaints = []
+        for folder, identity in zip(self._folders, self._identities, strict=True):
+            found.append({})
+            for path in (folder / NAME, folder / NEXT_NAME):
+                try:
+                    saved = _load(path, identity)
+                    found[-1][saved.step] = saved
+                except FileNotFoundError:
+                    pass
+                except UnusableError as error:
+                    complaints.append(f"{path}: {error}")
+        return found, complaints
+
+
+def _settings(run: Resumable) -> dict[str, Any]:
+    settings: dict[str, Any] = run.config.model_dump(mode="json")
+    return settings
+
+
+def _read_from(state: State, source: BatchSource, index: int) -> _Saved:
+    """Copy out run `index`."""
+    tensors = {
+        "weights": state.weights,
+        "average": state.average,
+        "first": state.adam.first,
+        "second": state.adam.second,
+        "failed_at": state.failed_at,
+        "failed_loss": state.failed_loss,
+        "clipped": state.clipped,
+    }
+    if state.step == source.config.steps:  # nothing reads them after the last step
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in _MOMENTS}
+    copies = {name: tensor[index].cpu().clone() for name, tensor in tensors.items()}
+    streams = {f"stream {name}": position for name, position in source.positions(index).items()}
+    facts = {"step": state.step, "seconds": state.seconds, "curve": state.curves[index]}
+    return _Saved(state.step, facts, {**copies, **streams})
+
+
+def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> None:
+    """Copy all runs in."""
+    state.step = saved[0].step
+    state.seconds = float(saved[0].facts["seconds"])
+    for index, (_, facts, tensors) in enumerate(saved):
+        state.curves[index] = [(int(step), dict(values)) for step, values in facts["curve"]]
+        for name, target in (
+            ("weights", state.weights),
+            ("average", state.average),
+            ("first", state.adam.first),
+            ("second", state.adam.second),
+            ("failed_at", state.failed_at),
+            ("failed_loss", state.failed_loss),
+            ("clipped", state.clipped),
+        ):
+            if name in tensors:
+                target[index].copy_(tensors[name])
+            elif name not in _MOMENTS or state.step < source.config.steps:
+                raise KeyError(name)
+        source.seek(
+            index,
+            {
+                name.removeprefix("stream "): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("stream ")
+            },
+        )
+
+
+def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _write(path: Path, identity: Mapping[str, Any], saved: _Saved) -> None:
+    facts = json.dumps({"identity": identity, **saved.facts})
+    with path.open("wb") as file:
+        torch.save(
+            {
+                "facts": facts,
+                "tensors": saved.tensors,
+                "digest": _digest(facts, saved.tensors),
+            },
+            file,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _load(path: Path, identity: Mapping[str, Any]) -> _Saved:
+    """Read one file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnusableError: it is damaged, or of something else than `identity`.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        facts, tensors = content["facts"], content["tensors"]
+        intact = content["digest"] == _digest(facts, tensors)
+    except FileNotFoundError:
+        raise
+    # What a damaged zip or pickle raises is not promised; this is all that has been seen.
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise UnusableError(f"damaged ({type(error).__name__})") from error
+    except (AttributeError, OverflowError, MemoryError, pickle.PickleError) as error:
+        raise UnusableError(f"damaged ({type(error).__name__})") from error
+    if not intact:
+        raise UnusableError("damaged (its checksum does not match)")
+    read = json.loads(facts)
+    differences = list(_differences(read.pop("identity"), identity))
+    if differences:
+        raise UnusableError("of something else: " + ", ".join(differences))
+    return _Saved(read["step"], read, tensors)
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*theirs, *ours}):
+        a, b = theirs.get(key), ours.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from (f"{key}.{name}" for name in _differences(a, b))
+        elif key == "stack":
+            yield "it was trained in another stack"
+        else:
+            yield f"{key} is {a}, here {b}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the file system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
