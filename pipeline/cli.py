@@ -80,7 +80,7 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     out = console()
     out.print(plan_table(rows))
     for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, markup=False, soft_wrap=not out.is_terminal)
 
 
 @app.command(epilog="Example: pipeline advance --watch")

@@ -79,7 +79,7 @@ def progress_line(view: StatusView) -> str:
 
 def plan_table(rows: Iterable[Sequence[str]]) -> Table:
     """Phases, runs, tasks and forecast of `pipeline plan`."""
-    table = _table("phase", "runs", "tasks", "profile", "forecast")
+    table = _table("phase", "runs", "tasks", "forecast")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

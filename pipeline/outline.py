@@ -12,18 +12,16 @@ _HOUR_S = 3600
 
 
 def outline(site: Site) -> tuple[list[list[str]], list[str]]:
-    """Rows (phase, runs, tasks, profile, forecast), and lines about the rest."""
+    """Rows (phase, runs, tasks, forecast), and lines about the rest."""
     state, _ = replanned(site, site.store.load())
     rows = []
     for name in site.study.file.phases:
         runs = plan_phase(site.study, name)
         left = [run for run in runs if state.runs[run.key].status is not RunStatus.DONE]
         tasks = pack(site.study, left, site.profile.stack_size)
-        rows.append(
-            [name, _of(len(left), len(runs)), str(len(tasks)), _place(site),
-             _forecast(site, state, left, tasks)]
-        )  # fmt: skip
-    return rows, [*_conditions(site), f"analysis plan {site.study.plan_digest()[:12]}"]
+        forecast = _forecast(site, state, left, tasks)
+        rows.append([name, _of(len(left), len(runs)), str(len(tasks)), forecast])
+    return rows, [_place(site), *_declared(site)]
 
 
 def _of(left: int, total: int) -> str:
@@ -31,24 +29,32 @@ def _of(left: int, total: int) -> str:
 
 
 def _place(site: Site) -> str:
+    """Where tasks would go, and with what."""
     profile = site.profile
     if profile.backend == "local":
-        return f"{site.profile_name} ({profile.max_running} at a time)"
-    parts = [f"--partition={profile.partition}" if profile.partition else "", profile.gres or ""]
-    return f"{site.profile_name} ({' '.join(part for part in parts if part) or 'slurm'})"
+        words = [f"profile {site.profile_name} (this machine)"]
+        words.append(f"{profile.max_running} tasks at a time")
+    else:
+        words = [f"profile {site.profile_name} (Slurm)"]
+        words += [f"partition {profile.partition}"] if profile.partition else []
+        words += [profile.gres] if profile.gres else []
+        words.append(f"{profile.mem_gb} GB")
+    cpus = profile.cpus_per_task
+    words.append(f"{cpus} CPU{'s' * (cpus > 1)} and {profile.walltime_min} min a task")
+    return ", ".join(words)
 
 
 def _forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: Sequence[TaskSpec]) -> str:
     """Device-hours from measured runs; before there are any, what the time limit allows."""
-    unit = "GPU-h" if site.profile.gpus else "task-h, no GPU"
+    unit = "GPU-h" if site.profile.gpus else "task-h (no GPU)"
     if not left:
         return "done"
     seconds = measured_seconds(state, left)
     if seconds is not None:
-        return f"{seconds / _HOUR_S:.2g} {unit}, from finished runs"
+        return f"{seconds / _HOUR_S:.2g} {unit}, as finished runs took"
     devices = max(1, site.profile.gpus)
     limit = len(tasks) * devices * site.profile.walltime_min / 60
-    return f"not measured yet; at most {limit:.3g} {unit} (time limit)"
+    return f"at most {limit:.3g} {unit}; not measured yet"
 
 
 def measured_seconds(state: State, runs: Sequence[RunSpec]) -> float | None:
@@ -66,7 +72,7 @@ def measured_seconds(state: State, runs: Sequence[RunSpec]) -> float | None:
     return total
 
 
-def _conditions(site: Site) -> list[str]:
+def _declared(site: Site) -> list[str]:
     file = site.study.file
     lines = [f"question: {file.study.question}"]
     lines += [f"condition {name}: {condition.label}" for name, condition in file.conditions.items()]
@@ -75,4 +81,4 @@ def _conditions(site: Site) -> list[str]:
         f"{hypothesis.reference}: {hypothesis.statement}"
         for name, hypothesis in file.hypotheses.items()
     ]
-    return lines
+    return [*lines, f"analysis plan {site.study.plan_digest()[:12]}"]
