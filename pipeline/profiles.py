@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from pipeline.errors import PipelineError
-from pipeline.study import Name, parse_toml, read_bytes
+from pipeline.study_file import Name
+from pipeline.toml_file import read_toml
 from pipeline.validation import StrictModel, input_error, suggest
 
 Count = Annotated[int, Field(ge=1)]
@@ -75,7 +76,7 @@ def load_profile(path: Path, name: str) -> Profile:
     Raises:
         PipelineError: no such profile, or the file says something wrong.
     """
-    data = parse_toml(read_bytes(path), path)
+    _, data = read_toml(path)
     try:
         profiles = ProfilesFile.model_validate(data).profiles
     except ValidationError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study import StudyFile
+from pipeline.study_file import StudyFile
 from tests.fakeslurm.control import FakeSlurm
 
 ROOT = Path(__file__).parents[1]

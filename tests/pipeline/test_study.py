@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.study import load_study, parse_seeds
+from pipeline.seeds import parse_seeds
+from pipeline.study import load_study
 from pipeline.workspace import Workspace, shared_file
 from tests.pipeline.conftest import edit
 
