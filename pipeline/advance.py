@@ -14,12 +14,12 @@ from pipeline.observe import observe
 from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
 from pipeline.publish import publish
-from pipeline.reconcile import Event, reconcile
+from pipeline.reconcile import Event, counts, reconcile
 from pipeline.replan import replanned
-from pipeline.scheduler import scheduler_for
-from pipeline.site import Site
+from pipeline.site import Site, fresh
 from pipeline.state import RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
+from pipeline.words import and_more, count
 
 OnWait = Callable[[str], None]
 
@@ -33,21 +33,30 @@ class Step:
     notes: list[str] = field(default_factory=list)
 
 
-def advance(site: Site, on_wait: OnWait = lambda _: None) -> Step:
+def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool = False) -> Step:
     """Carry the study one step on.
+
+    Args:
+        site: what to carry on; study.toml is read anew when it was edited.
+        on_wait: told in words when another command holds the lock.
+        accept_failed: let the current phase be analysed without its failed runs, for good.
 
     Raises:
         PipelineError: see the errors of loading, submitting and publishing.
     """
-    with exclusive(site.workspace.state_dir / "lock", on_wait=on_wait):
+    with exclusive(site.workspace.lock_file, on_wait=on_wait):
+        site = fresh(site)
         step = _look(site)
+        if accept_failed:
+            _accept_failed(site, step)
         _carry_on(site, step)
+        _freeze(site, step)
         return step
 
 
 def preview(site: Site) -> Step:
     """What `advance` would do now; nothing is written or submitted."""
-    state, _ = replanned(site, site.store.load())
+    state, _ = replanned(site.study, site.profile_name, site.store.load())
     state, events = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(events))
     for phase in site.study.file.phases:
@@ -61,8 +70,8 @@ def preview(site: Site) -> Step:
         if admitted:
             runs = sum(len(task.runs) for task in admitted)
             step.did.append(
-                f"would submit {runs} runs of {phase} in {len(admitted)} tasks "
-                f"to profile {site.profile_name}"
+                f"would submit {count(runs, 'run')} of {phase} in "
+                f"{count(len(admitted), 'task')} to profile {site.profile_name}"
             )
         break
     return step
@@ -74,7 +83,8 @@ def retry(site: Site, keys: Sequence[str]) -> Step:
     Raises:
         PipelineError: a key names no failed run.
     """
-    with exclusive(site.workspace.state_dir / "lock"):
+    with exclusive(site.workspace.lock_file):
+        site = fresh(site)
         step = _look(site)
         failed = [
             key
@@ -84,43 +94,21 @@ def retry(site: Site, keys: Sequence[str]) -> Step:
         chosen = [_named(key, failed) for key in keys] or failed
         if not chosen:
             raise PipelineError("no run has failed; there is nothing to retry")
-        runs = dict(step.state.runs)
+        runs, phases = dict(step.state.runs), dict(step.state.phases)
         for key in chosen:
             runs[key] = replace(runs[key].moved(RunStatus.PLANNED), job=None, task=None)
+            phase = runs[key].phase
+            phases[phase] = replace(phases[phase], accepted_failed=False)
         events = [{"event": "retry", "run": key} for key in chosen]
-        _save(site, step, replace(step.state, runs=runs), events)
-        step.did.append(f"{len(chosen)} failed runs are planned again")
-        return step
-
-
-def cancel(site: Site) -> Step:
-    """End everything queued or running; its runs count as failed until they are retried.
-
-    Raises:
-        SchedulerUnreachableError: a scheduler does not answer; nothing was changed.
-    """
-    with exclusive(site.workspace.state_dir / "lock"):
-        step = _look(site)
-        live = {token: job for token, job in step.state.live_jobs().items() if job.job_id}
-        for backend in sorted({job.backend for job in live.values()}):
-            jobs = {token: job for token, job in live.items() if job.backend == backend}
-            scheduler_for(backend).cancel(jobs)
-        waiting = (RunStatus.QUEUED, RunStatus.RUNNING)
-        ended = {
-            key: run.moved(RunStatus.FAILED, "cancelled with `pipeline cancel`")
-            for key, run in step.state.runs.items()
-            if run.status in waiting and run.job in live
-        }
-        events = [{"event": "cancelled", "run": key} for key in ended]
-        _save(site, step, replace(step.state, runs={**step.state.runs, **ended}), events)
-        step.did.append(f"cancelled {len(live)} jobs with {len(ended)} unfinished runs")
+        _save(site, step, replace(step.state, runs=runs, phases=phases), events)
+        step.did.append(f"{count(len(chosen), 'failed run')} planned again")
         return step
 
 
 def _look(site: Site) -> Step:
-    """Learn what happened since the last step, and write it down."""
+    """Learn what happened since the last step, write it down, and keep the report true."""
     stored = site.store.load()
-    state, events = replanned(site, stored)
+    state, events = replanned(site.study, site.profile_name, stored)
     state, settled = settle_intents(site.workspace, state)
     state, seen = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
@@ -128,6 +116,8 @@ def _look(site: Site) -> Step:
         step.notes.append("study.toml was edited since the last advance: planned anew")
     if state != stored:
         _save(site, step, state, events + settled + seen)
+    if any(event.get("to") in (RunStatus.DONE, RunStatus.FAILED) for event in seen):
+        publish(site.workspace, site.study, state)
     return step
 
 
@@ -137,6 +127,29 @@ def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None
     site.store.record(events)
 
 
+def _accept_failed(site: Site, step: Step) -> None:
+    """Take the failed runs of the current phase as missing: a person's decision, recorded.
+
+    Raises:
+        PipelineError: nothing failed, or runs of the phase may still bring a result.
+    """
+    phase = next((p for p in site.study.file.phases if not _complete(step.state, p)), None)
+    runs = step.state.runs_of(phase) if phase else {}
+    failed = [key for key, run in runs.items() if run.status is RunStatus.FAILED]
+    waiting = len(runs) - len(failed) - counts(runs.values())["done"]
+    if phase is None or not failed:
+        raise PipelineError("no phase waits for failed runs; there is nothing to accept")
+    if waiting:
+        raise PipelineError(
+            f"{phase}: {count(waiting, 'run')} may still bring a result; "
+            "accept what failed when they have ended"
+        )
+    record = replace(step.state.phases[phase], accepted_failed=True)
+    state = replace(step.state, phases={**step.state.phases, phase: record})
+    _save(site, step, state, [{"event": "accepted failed", "phase": phase, "runs": failed}])
+    step.did.append(f"{phase}: goes on without {count(len(failed), 'failed run')}, as decided")
+
+
 def _carry_on(site: Site, step: Step) -> None:
     """Walk the phases in order; each must be complete and analysed before the next begins."""
     for phase in site.study.file.phases:
@@ -144,6 +157,21 @@ def _carry_on(site: Site, step: Step) -> None:
             _submit(site, step, phase)
             return
         _analyse(site, step, phase)
+
+
+def _freeze(site: Site, step: Step) -> None:
+    """Fix the analysis plan once a confirmatory run has been submitted."""
+    state = step.state
+    confirmatory = [
+        run
+        for run in state.runs.values()
+        if run.tries and run.in_plan and state.phases[run.phase].confirmatory
+    ]
+    if state.frozen_plan is not None or not confirmatory:
+        return
+    frozen = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=now())
+    _save(site, step, frozen, [{"event": "plan frozen", "digest": frozen.frozen_plan}])
+    step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
 
 
 def _analyse(site: Site, step: Step, phase: str) -> None:
@@ -163,21 +191,15 @@ def _submit(site: Site, step: Step, phase: str) -> None:
     waiting = _waiting(site, step.state, phase)
     if not waiting:
         return
-    state = step.state
-    freezes = site.study.file.phases[phase].confirmatory and state.frozen_plan is None
-    if freezes:
-        state = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=now())
-    batch = submit_runs(site, state, phase, waiting)
-    if not batch.tasks and not batch.held:
-        return  # no free place: nothing was tried, nothing was saved
+    batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
-    if freezes:
-        step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
     if batch.tasks:
-        step.did.append(f"{phase}: submitted {batch.runs} runs in {batch.tasks} tasks")
+        step.did.append(
+            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+        )
     if batch.held:
         step.notes.append(
-            f"{phase}: {batch.waiting} tasks are held back, the scheduler admits no more now "
+            f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more now "
             f"({batch.held}); the next advance goes on"
         )
 
@@ -192,7 +214,11 @@ def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
 
 
 def _complete(state: State, phase: str) -> bool:
-    return all(run.status is RunStatus.DONE for run in state.runs_of(phase).values())
+    """True when no run of the phase can bring anything more."""
+    ended = {RunStatus.DONE}
+    if state.phases[phase].accepted_failed:
+        ended.add(RunStatus.FAILED)
+    return all(run.status in ended for run in state.runs_of(phase).values())
 
 
 def _input_digest(site: Site, state: State, phase: str) -> str:
@@ -210,8 +236,8 @@ def _notes(site: Site, state: State) -> list[str]:
     ]
     if stray:
         notes.append(
-            f"{len(stray)} runs are queued or running that study.toml no longer asks for "
-            f"(such as {stray[0]}); they will not be counted"
+            f"{and_more(stray[0], len(stray) - 1, 'run')} queued or running, but study.toml no "
+            "longer asks for it; will not be counted"
         )
     if state.frozen_plan is not None and state.frozen_plan != site.study.plan_digest():
         notes.append(
@@ -231,7 +257,7 @@ def _told(events: Sequence[Event]) -> list[str]:
     for status, words in (("running", "started"), ("done", "finished"), ("failed", "failed")):
         keys = [event["run"] for event in events if event.get("to") == status]
         if keys:
-            lines.append(f"{keys[0]}{f' and {len(keys) - 1} more' * (len(keys) > 1)} {words}")
+            lines.append(f"{and_more(keys[0], len(keys) - 1, 'run')} {words}")
     return lines
 
 

@@ -4,6 +4,7 @@ Every command imports what it needs when it runs: `pipeline --help` and `pipelin
 answer at once on a busy login node.
 """
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def init(directory: Path, template: str) -> None:
 
     study = make_workspace(directory, template)
     click.echo(f"wrote {study}")
-    click.echo(f"next: cd {directory} && pipeline plan, then pipeline advance --watch")
+    click.echo(f"next: cd {shlex.quote(str(directory))} && pipeline plan")
 
 
 @app.command(epilog="Example: pipeline plan --profile a100")
@@ -88,7 +89,14 @@ def plan(workspace: Path | None, profile: str | None) -> None:
 @_profile
 @click.option("--watch", is_flag=True, help="Stay until the study ends or needs a person.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write and submit nothing.")
-def advance(workspace: Path | None, profile: str | None, watch: bool, dry_run: bool) -> None:
+@click.option(
+    "--accept-failed",
+    is_flag=True,
+    help="Go on without the current phase's failed runs; the report records the decision.",
+)
+def advance(
+    workspace: Path | None, profile: str | None, watch: bool, dry_run: bool, accept_failed: bool
+) -> None:
     """Learn what happened, analyse what is complete, submit what comes next; return at once.
 
     Twice in a row changes nothing.
@@ -99,14 +107,15 @@ def advance(workspace: Path | None, profile: str | None, watch: bool, dry_run: b
     from pipeline.view import view_of
 
     site, out = _site(workspace, profile), console()
+    step = (
+        preview(site) if dry_run else advance_once(site, on_wait=_tell, accept_failed=accept_failed)
+    )
+    view = view_of(site.workspace, step.state)
+    out.print(step_lines(step.did, step.notes))
     if watch and not dry_run:
         from pipeline.watch import watch as watch_study
 
-        view = watch_study(site, out)
-    else:
-        step = preview(site) if dry_run else advance_once(site, on_wait=_tell)
-        view = view_of(site.workspace, step.state)
-        out.print(step_lines(step.did, step.notes))
+        view = watch_study(site, out, _tell)
     out.print(status_screen(view, out.width))
     _exit_for(view)
 
@@ -178,14 +187,14 @@ def retry(workspace: Path | None, profile: str | None, runs: tuple[str, ...]) ->
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def cancel(workspace: Path | None, yes: bool) -> None:
     """End all jobs of the study that are queued or running."""
-    from pipeline.advance import cancel as cancel_jobs
+    from pipeline.cancel import cancel as cancel_jobs
 
-    site = _site(workspace, None)
-    if not yes and not click.confirm(f"End all jobs of {site.study.file.study.name}?"):
+    place = _find(workspace)
+    if not yes and not click.confirm(f"End all jobs of the study in {place.root}?"):
         click.echo("nothing was cancelled")
         return
-    step = cancel_jobs(site)
-    click.echo("\n".join([*step.did, "next: pipeline retry, then pipeline advance"]))
+    click.echo(cancel_jobs(place))
+    click.echo("next: pipeline retry, then pipeline advance")
 
 
 def main() -> None:
@@ -198,9 +207,12 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"error: {error.filename}: {error.strerror}; nothing was lost", err=True)
+        sys.exit(PipelineError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo(
-            "interrupted; nothing is lost: what runs goes on, and the same command takes up again",
+            "interrupted: what runs goes on, the same command takes up again",
             err=True,
         )
         sys.exit(_INTERRUPTED)
@@ -234,6 +246,8 @@ def _tell(line: str) -> None:
 
 
 def _exit_for(view: "StatusView") -> None:
-    failed = sum(phase.runs["failed"] for phase in view.phases)
-    if failed:
-        raise NeedsPersonError(f"{failed} failed runs need a person; see attention above")
+    if view.attention:
+        failed = sum(p.runs["failed"] for p in view.phases if p.status == "attention")
+        raise NeedsPersonError(
+            f"{failed} failed {'run needs' if failed == 1 else 'runs need'} a person, see above"
+        )

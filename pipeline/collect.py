@@ -19,7 +19,7 @@ from pipeline.state import RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.workspace import Workspace
 
-_MEND = "put the file back from a copy, or remove it and the run's line in .state/pipeline.json"
+_MEND = "put the accepted file back from a copy"
 
 
 def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline.files import write_atomic
 from pipeline.progress import Speed
 from pipeline.view import PhaseView, StatusView
+from pipeline.words import count
 
 _STATUS_STYLE = {
     "not_started": ("not started", "dim"),
@@ -129,7 +130,7 @@ def _table(*columns: str) -> Table:
 def _jobs(phases: Sequence[PhaseView]) -> list[Text]:
     lines = [
         f"job {job.job_id or '(id not known yet)'}  {phase.id}  {job.state}  "
-        f"{job.tasks} {'task' if job.tasks == 1 else 'tasks'}"
+        f"{count(job.tasks, 'task')}"
         for phase in phases
         for job in phase.jobs
         if job.live and phase.status != "complete"

@@ -1,7 +1,7 @@
 """Durable file writes: a reader sees the old content or the new, never a part of either."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -45,16 +45,15 @@ def write_error(path: Path, error: OSError) -> PipelineError:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with spare.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        spare.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        spare.unlink(missing_ok=True)
         raise
     sync_dir(path.parent)
 

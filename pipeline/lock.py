@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -61,14 +61,21 @@ def _try_lock(file: IO[str]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # a file system without locks
+        raise PipelineError(
+            f"{file.name}: cannot be locked ({error.strerror}); put the workspace on a file system "
+            "with locks"
+        ) from error
     return True
 
 
 def _name_holder(file: IO[str]) -> None:
+    """Best effort: without room on the disk the lock holds all the same."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    file.truncate(0)
-    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
-    file.flush()
+    with suppress(OSError):
+        file.truncate(0)
+        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
+        file.flush()
 
 
 def _holder(path: Path) -> str:

@@ -13,7 +13,7 @@ _HOUR_S = 3600
 
 def outline(site: Site) -> tuple[list[list[str]], list[str]]:
     """Rows (phase, runs, tasks, forecast), and lines about the rest."""
-    state, _ = replanned(site, site.store.load())
+    state, _ = replanned(site.study, site.profile_name, site.store.load())
     rows = []
     for name in site.study.file.phases:
         runs = plan_phase(site.study, name)
@@ -49,7 +49,7 @@ def _forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: Sequence
     unit = "GPU-h" if site.profile.gpus else "task-h (no GPU)"
     if not left:
         return "done"
-    seconds = measured_seconds(state, left)
+    seconds = measured_seconds(state, left, on_gpu=bool(site.profile.gpus))
     if seconds is not None:
         return f"{seconds / _HOUR_S:.2g} {unit}, as finished runs took"
     devices = max(1, site.profile.gpus)
@@ -57,14 +57,17 @@ def _forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: Sequence
     return f"at most {limit:.3g} {unit}; not measured yet"
 
 
-def measured_seconds(state: State, runs: Sequence[RunSpec]) -> float | None:
+def measured_seconds(state: State, runs: Sequence[RunSpec], *, on_gpu: bool) -> float | None:
     """Device seconds these runs will take; None while one of their conditions is unmeasured."""
     total = 0.0
     for condition, count in Counter(run.condition for run in runs).items():
         measured = [
             run.device_seconds
             for run in state.runs.values()
-            if run.condition == condition and run.in_plan and run.device_seconds is not None
+            if run.condition == condition
+            and run.in_plan
+            and run.device_seconds is not None
+            and bool(run.gpu_seconds) is on_gpu
         ]
         if not measured:
             return None

@@ -10,7 +10,7 @@ from pipeline.study_file import Name
 from pipeline.toml_file import read_toml
 from pipeline.validation import StrictModel, input_error, suggest
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Profile(StrictModel):
@@ -80,7 +80,7 @@ def load_profile(path: Path, name: str) -> Profile:
     try:
         profiles = ProfilesFile.model_validate(data).profiles
     except ValidationError as error:
-        raise input_error(error, path.name, ProfilesFile) from None
+        raise input_error(error, str(path), ProfilesFile) from None
     if name not in profiles:
         raise PipelineError(f'{path}: no profile "{name}"{suggest(name, list(profiles))}')
     return profiles[name]

@@ -9,6 +9,7 @@ from pipeline.state import RunRecord, RunStatus
 from pipeline.workspace import Workspace
 
 _TAIL_BYTES = 65_536
+_LARGEST = 1e18  # beyond is no step, time or loss; nan is not below it either
 Record = dict[str, float]
 
 
@@ -74,12 +75,12 @@ def _numbers(line: bytes) -> Record:
         return {}
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(record, dict):
         return {}
     return {
         key: value
         for key, value in record.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
     }

@@ -1,11 +1,11 @@
 """Where things come from: clock, tokens, git, versions, machine. An edge: nothing here is pure."""
 
 import importlib.metadata
-import importlib.util
 import platform
 import secrets
 import socket
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,11 @@ _GIT_TIMEOUT_S = 20
 def now() -> str:
     """The time, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def age_s(moment: str) -> float:
+    """Seconds since a moment that `now` gave."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def new_token() -> str:
@@ -47,17 +52,16 @@ def code_of(trainer_reference: str) -> Code:
     The digest is over the files themselves, so that it holds without git and for a dirty tree.
     """
     package = trainer_reference.partition(":")[0].partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise AssertionError(f"{package} was imported a moment ago and is gone")
-    origin = Path(spec.origin)
-    folder = origin.parent
-    sources = sorted(folder.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    module = sys.modules[package]
+    folders = [Path(place) for place in getattr(module, "__path__", ())]
+    origin = folders[0] if folders else Path(str(module.__file__))
+    sources = sorted(origin.rglob("*.py")) if folders else [origin]
+    folder = folders[0] if folders else origin.parent
     digests = {
         path.relative_to(folder).as_posix(): digest_of(path.read_bytes()) for path in sources
     }
     commit = _git(folder, "rev-parse", "HEAD")
-    tracked = commit is not None and _git(folder, "ls-files", "--error-unmatch", origin.name)
+    tracked = commit is not None and _git(folder, "ls-files", "--error-unmatch", str(sources[0]))
     return Code(
         commit=commit if tracked else None,
         dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "."))

@@ -38,5 +38,5 @@ def publish_current(site: Site) -> list[Path]:
     stored = site.store.load()
     if stored is None:
         raise PipelineError("nothing was submitted yet; `pipeline advance` starts the study")
-    state, _ = replanned(site, stored)
+    state, _ = replanned(site.study, site.profile_name, stored)
     return publish(site.workspace, site.study, state)

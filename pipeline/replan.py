@@ -4,16 +4,14 @@ from dataclasses import replace
 
 from pipeline.plan import RunSpec, plan_study
 from pipeline.reconcile import Event
-from pipeline.site import Site
 from pipeline.state import PhaseRecord, RunRecord, State
+from pipeline.study import Study
 
 
-def replanned(site: Site, stored: State | None) -> tuple[State, list[Event]]:
+def replanned(study: Study, profile_name: str, stored: State | None) -> tuple[State, list[Event]]:
     """The state with the phases and runs the study asks for; a run once submitted is kept."""
-    study, header = site.study, site.study.file.study
-    state = stored or State(
-        study=header.name, study_digest=study.source_digest, profile=site.profile_name
-    )
+    name, digest = study.file.study.name, study.source_digest
+    state = stored or State(study=name, study_digest=digest, profile=profile_name)
     planned = plan_study(study)
     kept = {
         key: replace(run, in_plan=key in planned)
@@ -22,19 +20,19 @@ def replanned(site: Site, stored: State | None) -> tuple[State, list[Event]]:
     }
     fresh = {key: _record(spec) for key, spec in planned.items() if key not in kept}
     events: list[Event] = []
-    if stored is not None and stored.study_digest != study.source_digest:
-        events.append({"event": "study changed", "digest": study.source_digest})
+    if stored is not None and stored.study_digest != digest:
+        events.append({"event": "study changed", "digest": digest})
     return replace(
         state,
-        study=header.name,
-        study_digest=study.source_digest,
-        profile=site.profile_name,
-        phases=_phases(site, state, kept),
+        study=name,
+        study_digest=digest,
+        profile=profile_name,
+        phases=_phases(study, state, kept),
         runs=kept | fresh,
     ), events
 
 
-def _phases(site: Site, state: State, kept: dict[str, RunRecord]) -> dict[str, PhaseRecord]:
+def _phases(study: Study, state: State, kept: dict[str, RunRecord]) -> dict[str, PhaseRecord]:
     """The study's phases in its order, then phases it dropped that runs still belong to."""
     phases = {
         name: replace(
@@ -42,7 +40,7 @@ def _phases(site: Site, state: State, kept: dict[str, RunRecord]) -> dict[str, P
             kind=phase.kind,
             confirmatory=phase.confirmatory,
         )
-        for name, phase in site.study.file.phases.items()
+        for name, phase in study.file.phases.items()
     }
     dropped = {run.phase for run in kept.values()} - set(phases)
     return phases | {name: state.phases[name] for name in sorted(dropped)}

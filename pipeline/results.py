@@ -61,6 +61,7 @@ class TaskFile(StrictModel):
     phase: str
     trainer: str
     metric: str
+    backend: Literal["local", "slurm"]
     token: str
     task: Annotated[int, Field(ge=0)]
     cpus: Annotated[int, Field(ge=1)]
@@ -92,7 +93,7 @@ class RunResult(StrictModel):
     started_at: datetime
     ended_at: datetime
     wall_s: Seconds
-    """Wall time of the whole task this run was trained in."""
+    """Wall time from the start of the task to this result."""
     device_s: Seconds
     """This run's share of the task's device time: wall time x devices / runs in the stack."""
     gpu_s: Seconds

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 _MAX_SEEDS = 100_000
+_MAX_SEED = 2**31 - 1
 
 
 def parse_seeds(value: object) -> tuple[int, ...]:
@@ -16,8 +17,8 @@ def parse_seeds(value: object) -> tuple[int, ...]:
         seeds = [seed for part in value.split(",") for seed in _seed_range(part.strip())]
     elif isinstance(value, list | tuple):
         seeds = [seed for seed in value if isinstance(seed, int) and not isinstance(seed, bool)]
-        if len(seeds) != len(value) or any(seed < 0 for seed in seeds):
-            raise ValueError("seeds are whole numbers from 0 on")
+        if len(seeds) != len(value) or any(not 0 <= seed <= _MAX_SEED for seed in seeds):
+            raise ValueError(f"seeds are whole numbers from 0 to {_MAX_SEED}")
     else:
         raise ValueError('seeds are a list such as [0, 1, 2] or a range such as "0-9"')
     if not seeds:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from pipeline.digest import digest_of
 from pipeline.profiles import Profile, load_profile
 from pipeline.store import StateStore
 from pipeline.study import Study, load_study
+from pipeline.toml_file import read_toml
 from pipeline.workspace import Workspace
 
 
@@ -30,3 +32,15 @@ def open_site(workspace: Workspace, profile_name: str | None) -> Site:
     state = store.load()
     name = profile_name or (state.profile if state else study.file.study.profile)
     return Site(workspace, study, name, load_profile(workspace.profiles_file(), name), store)
+
+
+def fresh(site: Site) -> Site:
+    """The same site, read anew when study.toml was edited since; call it under the lock.
+
+    Raises:
+        PipelineError: what the file says now is wrong.
+    """
+    content, _ = read_toml(site.workspace.study_file)
+    if digest_of(content) == site.study.source_digest:
+        return site
+    return open_site(site.workspace, site.profile_name)

@@ -8,6 +8,7 @@ pydantic whenever a file is not byte for byte what it wrote itself.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 SCHEMA_VERSION = 1
 FORBID_UNKNOWN = {"extra": "forbid", "allow_inf_nan": False}
@@ -101,13 +102,13 @@ class JobRecord:
 
     phase: str
     profile: str
-    backend: str
+    backend: Literal["local", "slurm"]
     tasks: tuple[TaskRecord, ...]
     submitted_at: str
     """UTC, ISO 8601."""
     job_id: str | None = None
-    process_started: float | None = None
-    """Start time of a local process (seconds since the epoch): a pid alone may be reused."""
+    host: str | None = None
+    """Machine that a local job runs on; it can be seen from there alone."""
 
     @property
     def ended(self) -> bool:
@@ -126,6 +127,8 @@ class PhaseRecord:
     analysed: str | None = None
     """Digest of the results that the shown analysis was made from."""
     completed_at: str | None = None
+    accepted_failed: bool = False
+    """True once a person decided to analyse the phase without its failed runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ Imported only when a state file is written, or is not byte for byte what the sto
 """
 
 import json
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.state import SCHEMA_VERSION, RunStatus, State
+from pipeline.state import SCHEMA_VERSION, JobRecord, RunRecord, RunStatus, State
 from pipeline.validation import suggest
 
 _ADAPTER = TypeAdapter(State)
@@ -73,23 +75,55 @@ def _message(item: Any) -> str:
 
 
 def _consistent(state: State, text: str) -> State:
-    """References between records must hold, or later steps would fail in the dark."""
-    for key, run in state.runs.items():
-        if run.phase not in state.phases:
-            raise StateFileError(
-                f'{position(text, ["runs", key, "phase"])}: runs.{key}: unknown phase "{run.phase}"'
-            )
-        if run.job is not None and run.job not in state.jobs:
-            raise StateFileError(
-                f'{position(text, ["runs", key, "job"])}: runs.{key}: unknown job "{run.job}"'
-            )
-    for token, job in state.jobs.items():
-        for key in (key for task in job.tasks for key in task.runs):
-            if key not in state.runs:
-                raise StateFileError(
-                    f'{position(text, ["jobs", token])}: jobs.{token}: unknown run "{key}"'
-                )
+    """What the records say of each other must hold, or later steps would fail in the dark."""
+    for path, problem in _inconsistencies(state):
+        where = ".".join(str(part) for part in path)
+        raise StateFileError(f"{position(text, path)}: {where}: {problem}")
     return state
+
+
+def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
+    if state.schema_version != SCHEMA_VERSION:
+        yield ["schema_version"], f"unknown schema {state.schema_version}"
+    for key, run in state.runs.items():
+        for field, problem in _run_problems(state, run):
+            yield ["runs", key, field], problem
+    for token, job in state.jobs.items():
+        for field, problem in _job_problems(state, job):
+            yield ["jobs", token, field], problem
+
+
+def _run_problems(state: State, run: RunRecord) -> Iterator[tuple[str, str]]:
+    if run.phase not in state.phases:
+        yield "phase", f'unknown phase "{run.phase}"'
+    if run.tries < 0:
+        yield "tries", "cannot be negative"
+    if (run.status is RunStatus.DONE) is not (run.result_digest is not None):
+        yield "status", "a run is done exactly when it has a result_digest"
+    if (run.status is RunStatus.PLANNED) is not (run.job is None):
+        yield "status", "a run has a job exactly when it is no longer planned"
+    if run.job is not None and run.job not in state.jobs:
+        yield "job", f'unknown job "{run.job}"'
+    elif run.job is not None and not 0 <= (run.task or 0) < len(state.jobs[run.job].tasks):
+        yield "task", f"job {run.job} has no task {run.task}"
+    if (run.job is None) is not (run.task is None):
+        yield "job", "job and task belong together"
+
+
+def _job_problems(state: State, job: JobRecord) -> Iterator[tuple[str, str]]:
+    if not job.tasks:
+        yield "tasks", "a job has at least one task"
+    for key in (key for task in job.tasks for key in task.runs):
+        if key not in state.runs:
+            yield "tasks", f'unknown run "{key}"'
+    if job.job_id is not None and not job.job_id.isdigit():
+        yield "job_id", f'"{job.job_id}" is no job id'
+    try:
+        aware = datetime.fromisoformat(job.submitted_at).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        yield "submitted_at", f'"{job.submitted_at}" is no time such as 2026-01-23T10:00:00+00:00'
 
 
 def position(text: str, path: list[str | int]) -> str:

@@ -59,7 +59,7 @@ def _before_the_first_step(workspace: Workspace) -> StatusView:
     from pipeline.site import open_site
 
     site = open_site(workspace, None)
-    state, _ = replanned(site, None)
+    state, _ = replanned(site.study, site.profile_name, None)
     return replace(
         view_of(workspace, state, ["nothing was submitted yet"]),
         next=f"`pipeline plan` shows what would run where; `pipeline advance --watch` starts "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ class StateStore:
         spare = self.backup.with_suffix(".bak.new")
         try:
             spare.unlink(missing_ok=True)
-            os.link(self.path, spare)
+            _copy(self.path, spare)
             spare.replace(self.backup)
             sync_dir(self._dir)
         except OSError as error:
@@ -104,6 +105,14 @@ class StateStore:
             "nothing was changed; mend it by hand, or go back to the last good copy: "
             f"cp {self.backup} {self.path}"
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A second name for the same file; a copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _seal_of(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """A study ready to be run: loaded, checked against its trainer, every config resolved."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -38,7 +39,7 @@ class Study:
         return self.configs[condition].model_dump(mode="json")
 
     def plan_digest(self) -> str:
-        """Digest of all that decides a verdict: metric, hypotheses, margins, conditions, seeds."""
+        """Digest of all that decides a verdict: trainer, metric, hypotheses, margins, configs."""
         confirmatory = {
             name: {
                 "seeds": list(phase.seeds),
@@ -49,6 +50,7 @@ class Study:
         }
         return digest_of(
             {
+                "trainer": self.file.study.trainer,
                 "metric": self.file.study.metric.model_dump(),
                 "hypotheses": {k: v.model_dump() for k, v in self.file.hypotheses.items()},
                 "analysis": self.file.analysis.model_dump(),
@@ -69,7 +71,13 @@ def load_study(path: Path) -> Study:
         file = StudyFile.model_validate(data)
     except ValidationError as error:
         raise input_error(error, path.name, StudyFile) from None
-    trainer = load_trainer(file.study.trainer, path.parent)
+    _refuse_not_finite(data.get("config"), f"{path.name}: config")
+    for name, condition in file.conditions.items():
+        _refuse_not_finite(condition.config, f"{path.name}: conditions.{name}.config")
+    try:
+        trainer = load_trainer(file.study.trainer, path.parent)
+    except PipelineError as error:
+        raise PipelineError(f"{path.name}: study.{error}") from error
     _check_metric(file, trainer, path.name)
     configs = {name: _resolve(file, name, trainer, path.name) for name in file.conditions}
     _check_conditions_differ(configs, path.name)
@@ -85,6 +93,15 @@ def _resolve(file: StudyFile, condition: str, trainer: Trainer, source: str) -> 
         raise input_error(
             error, source, trainer.config_type, lambda key: own if key in overrides else ("config",)
         ) from None
+
+
+def _refuse_not_finite(value: object, where: str) -> None:
+    """nan equals nothing, not even itself: no run could be told by such a config."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PipelineError(f"{where} = {value}: a config holds finite numbers only")
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in [*items, *(enumerate(value) if isinstance(value, list) else ())]:
+        _refuse_not_finite(item, f"{where}.{key}")
 
 
 def _check_metric(file: StudyFile, trainer: Trainer, source: str) -> None:

@@ -1,6 +1,7 @@
 """What study.toml may say: its models, and the checks that need nothing but the file."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +12,14 @@ from pydantic import model_validator as check
 from pipeline.seeds import parse_seeds
 from pipeline.validation import StrictModel, suggest
 
+PHASE_KINDS = ("pilot", "multiseed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def _text(value: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("control characters (such as a line break) cannot stand here")
+    return value
 
 
 def _name(value: str) -> str:
@@ -23,7 +31,7 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_text)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Overrides = dict[str, Any]  # validated by the trainer's own config model
 
@@ -104,6 +112,12 @@ class StudyFile(StrictModel):
         phases = data.get("phases") if isinstance(data, dict) else None
         if not isinstance(phases, dict):
             return data
+        for name, phase in phases.items():
+            if isinstance(phase, dict) and "kind" not in phase and name not in PHASE_KINDS:
+                raise ValueError(
+                    f'phases.{name} is not named after its kind and says no kind = "..."'
+                    f"{suggest(name, PHASE_KINDS)}"
+                )
         named = {
             name: {"kind": name, **phase} if isinstance(phase, dict) else phase
             for name, phase in phases.items()
@@ -123,8 +137,11 @@ class StudyFile(StrictModel):
         for name, phase in self.phases.items():
             if phase.conditions == []:
                 raise ValueError(f"phases.{name}.conditions is empty; leave it out for all")
-            for condition in phase.conditions or ():
+            chosen = phase.conditions or []
+            for condition in chosen:
                 _known(condition, known, f"phases.{name}.conditions")
+                if chosen.count(condition) > 1:
+                    raise ValueError(f"phases.{name}.conditions names {condition!r} twice")
         return self
 
     @check(mode="after")
@@ -137,27 +154,46 @@ class StudyFile(StrictModel):
                     "a phase must not be decided on seeds that an earlier one has seen"
                 )
         for name, phase in self.phases.items():
-            if phase.confirmatory and len(phase.seeds) < self.analysis.min_pairs:
-                raise ValueError(
-                    f"phases.{name} has {len(phase.seeds)} seeds but analysis.min_pairs is "
-                    f"{self.analysis.min_pairs}: every verdict would be INCONCLUSIVE; "
-                    "add seeds or lower min_pairs"
-                )
+            if phase.confirmatory:
+                self._check_number_of_seeds(name, len(phase.seeds))
         return self
 
+    def _check_number_of_seeds(self, name: str, seeds: int) -> None:
+        """Refuse a phase whose every verdict would be INCONCLUSIVE, before it costs anything."""
+        needed, alpha = self.analysis.min_pairs, self.analysis.alpha
+        if seeds < needed:
+            raise ValueError(
+                f"phases.{name} has {seeds} seeds but analysis.min_pairs is {needed}: every "
+                "verdict would be INCONCLUSIVE; add seeds or lower min_pairs"
+            )
+        # The smallest two-sided p of an exact sign-flip test is 2^(1-n), times Holm's family.
+        primary = sum(h.family == "primary" for h in self.hypotheses.values())
+        least = 2.0 ** (1 - seeds) * max(1, primary)
+        if least >= alpha:
+            raise ValueError(
+                f"phases.{name} has {seeds} seeds: the smallest p that sign flips can give is "
+                f"{least:.3g}, not below alpha = {alpha}, so no difference could ever be told; "
+                "add seeds"
+            )
+
     @check(mode="after")
-    def _confirmatory_phases_answer_the_hypotheses(self) -> Self:
+    def _comparing_phases_hold_what_is_compared(self) -> Self:
         for name, phase in self.phases.items():
-            if not phase.confirmatory:
-                continue
-            if not self.hypotheses:
+            if phase.confirmatory and not self.hypotheses:
                 raise ValueError(f"phases.{name} is confirmatory but there are no hypotheses")
+            if phase.kind == "pilot" or phase.conditions is None:
+                continue
             for key, hypothesis in self.hypotheses.items():
                 for condition in (hypothesis.candidate, hypothesis.reference):
-                    if phase.conditions is not None and condition not in phase.conditions:
+                    if condition not in phase.conditions:
                         raise ValueError(
                             f"phases.{name} leaves out {condition!r}, which hypotheses.{key} needs"
                         )
+            reference = self.analysis.reference
+            if reference is not None and reference not in phase.conditions:
+                raise ValueError(
+                    f"phases.{name} leaves out {reference!r}, the analysis.reference of margins"
+                )
         return self
 
 

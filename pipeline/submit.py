@@ -3,22 +3,21 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec, pack
 from pipeline.profiles import Profile
-from pipeline.provenance import new_token, now
+from pipeline.provenance import age_s, new_token, node_name, now
 from pipeline.reconcile import Event
 from pipeline.results import RunEntry, TaskFile
-from pipeline.scheduler import HeldError, Submission, scheduler_for
+from pipeline.scheduler import ACCOUNTING_LAG_S, HeldError, Submission, scheduler_for
 from pipeline.site import Site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord, TaskState
 from pipeline.workspace import Workspace
 
-_SETTLE_S = {"local": 10, "slurm": 120}
+_SETTLE_S = {"local": 0, "slurm": ACCOUNTING_LAG_S}
 """How long a submission may stay invisible to its scheduler before it counts as never made."""
 
 
@@ -42,8 +41,10 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
 
     Raises:
         PipelineError: the scheduler refuses the request; its runs are planned again.
-        SchedulerUnreachableError: no answer; the intent stays and is looked up next time.
+        SchedulerUnreachableError: it is not here (nothing was tried), or gave no answer (the
+            intent stays and is looked up next time).
     """
+    scheduler_for(site.profile.backend).check()
     tasks = pack(site.study, runs, site.profile.stack_size)
     free = free_places(site.profile, state)
     admitted = tasks if free is None else tasks[:free]
@@ -93,10 +94,10 @@ def settle_intents(workspace: Workspace, state: State) -> tuple[State, list[Even
             continue
         found = scheduler_for(job.backend).find(token, workspace.job_dir(job.phase, token))
         if found is not None:
-            named = replace(job, job_id=found.job_id, process_started=found.process_started)
+            named = replace(job, job_id=found.job_id)
             state = replace(state, jobs={**state.jobs, token: named})
             events.append({"event": "adopted", "token": token, "job_id": found.job_id})
-        elif _age_s(job) >= _SETTLE_S[job.backend]:
+        elif age_s(job.submitted_at) >= _SETTLE_S[job.backend]:
             state = _without(state, token)
             events.append({"event": "never submitted", "token": token})
     return state, events
@@ -112,11 +113,11 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
         done = scheduler_for(site.profile.backend).submit(submission, site.profile)
     except SchedulerUnreachableError:
         raise  # the intent stays: the job may exist
-    except (HeldError, PipelineError) as error:
+    except (HeldError, PipelineError, OSError) as error:
         site.store.save(_without(state, token))
         site.store.record([{"event": "refused", "token": token, "reason": str(error)}])
         raise
-    job = replace(state.jobs[token], job_id=done.job_id, process_started=done.process_started)
+    job = replace(state.jobs[token], job_id=done.job_id)
     state = replace(state, jobs={**state.jobs, token: job})
     site.store.save(state)
     site.store.record([{"event": "submitted", "token": token, "job_id": done.job_id}])
@@ -152,6 +153,7 @@ def task_file(site: Site, phase: str, token: str, index: int, task: TaskSpec) ->
         phase=phase,
         trainer=header.trainer,
         metric=header.metric.name,
+        backend=site.profile.backend,
         token=token,
         task=index,
         cpus=site.profile.cpus_per_task,
@@ -185,6 +187,7 @@ def _with_intent(
         backend=site.profile.backend,
         tasks=tuple(TaskRecord(runs=tuple(run.key for run in task.runs)) for task in tasks),
         submitted_at=now(),
+        host=node_name() if site.profile.backend == "local" else None,
     )
     runs = dict(state.runs)
     for index, task in enumerate(tasks):
@@ -203,7 +206,3 @@ def _without(state: State, token: str) -> State:
 
 def _untried(run: RunRecord) -> RunRecord:
     return replace(run.moved(RunStatus.PLANNED), job=None, task=None, tries=run.tries - 1)
-
-
-def _age_s(job: JobRecord) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(job.submitted_at)).total_seconds()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 from pydantic import BaseModel
 
 from pipeline.errors import PipelineError
+from pipeline.validation import suggest
 
 
 class TrainingRun(Protocol):
@@ -141,7 +142,10 @@ def load_trainer(reference: str, workspace: Path) -> Trainer:
         ) from error
     trainer_type = getattr(module, class_name, None)
     if trainer_type is None:
-        raise PipelineError(f'trainer = "{reference}": {module_name} has no class {class_name}')
+        near = suggest(class_name, [name for name in vars(module) if not name.startswith("_")])
+        raise PipelineError(
+            f'trainer = "{reference}": {module_name} has no class {class_name}{near}'
+        )
     missing = [
         name
         for name in ("config_type", "metrics", "stack_key", "total_steps", "train")

@@ -1,9 +1,10 @@
 """Turns a failed validation of a user's file into one line per problem that a person can act on."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -54,19 +55,29 @@ def _problem(
     model: type[BaseModel],
     table_of: Callable[[str], Sequence[str]],
 ) -> str:
-    location = [str(part) for part in item["loc"]]
+    location, models = _walk(model, [str(part) for part in item["loc"]])
     table = table_of(location[0]) if location else ()
-    path = ".".join([*table, *location]) or "(top level)"
-    if item["type"] == "extra_forbidden":
-        valid = sorted(_field_names(model, location[:-1]))
+    path = ".".join([*table, *location])
+    context = item.get("ctx", {})
+    kind, message = item["type"], item["msg"].removeprefix("Value error, ")
+    if not location:
+        return f"{source}: {message}"
+    if kind == "extra_forbidden":
+        valid = sorted({name for found in models for name in found.model_fields})
         return f"{source}: {path}: unknown key{suggest(location[-1], valid)}"
-    if item["type"] == "missing":
+    if kind == "missing":
         return f"{source}: {path}: required key is missing"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        message = item["msg"].split("does not match")[0].strip()
-        expected = item.get("ctx", {}).get("expected_tags")
-        message = f"{message}; valid: {expected}" if expected else message
+    if kind == "union_tag_not_found":
+        tag = str(context["discriminator"]).strip("'")
+        return f"{source}: {path}.{tag}: required key is missing; valid: {context['expected_tags']}"
+    if kind == "union_tag_invalid":
+        tag = str(context["discriminator"]).strip("'")
+        valid = re.findall(r"'([^']*)'", str(context["expected_tags"]))
+        shown = json.dumps(context["tag"])
+        return f"{source}: {path}.{tag} = {shown}: unknown{suggest(context['tag'], valid)}"
+    if kind == "literal_error":
+        valid = re.findall(r"'([^']*)'", str(context["expected"]))
+        message = f"unknown{suggest(str(item['input']), valid)}"
     return f"{source}: {path} = {_shown(item['input'])}: {message}"
 
 
@@ -75,19 +86,31 @@ def _shown(value: object) -> str:
     return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 3] + "..."
 
 
-def _field_names(model: type[BaseModel], location: Sequence[str]) -> set[str]:
-    """Names valid at a key path; dictionary keys and union tags on the way are passed over."""
-    models = {model}
+def _walk(
+    model: type[BaseModel], location: Sequence[str]
+) -> tuple[list[str], set[type[BaseModel]]]:
+    """The key path as it stands in the file, and the models that its last key belongs to.
+
+    pydantic's own path also names the member of a union that it chose; a file has no such key.
+    """
+    path: list[str] = []
+    models, owners, in_table = {model}, {model}, False
     for part in location:
-        inner = {
-            found
-            for candidate in models
-            if part in candidate.model_fields
-            for found in _models_in(candidate.model_fields[part].annotation)
-        }
-        tagged = {candidate for candidate in models if _has_tag(candidate, part)}
-        models = inner or tagged or models
-    return {name for candidate in models for name in candidate.model_fields}
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        tagged = {m for m in models if _has_tag(m, part)}
+        if in_table:
+            in_table = False  # the key of a table such as [conditions.NAME]
+        elif fields:
+            owners = models
+            models = {inner for f in fields for inner in _models_in(f.annotation)}
+            in_table = any(get_origin(f.annotation) is dict for f in fields)
+        elif tagged:
+            models = owners = tagged
+            continue
+        else:
+            owners = models
+        path.append(part)
+    return path, owners
 
 
 def _has_tag(model: type[BaseModel], tag: str) -> bool:

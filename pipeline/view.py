@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
 from pipeline.state import JobRecord, RunStatus, State, TaskState
+from pipeline.words import and_more, one_line
 from pipeline.workspace import Workspace
 
 _MAX_ATTENTION = 8
@@ -30,7 +31,6 @@ class PhaseView:
     runs: dict[str, int]
     jobs: list[JobView]
     speed: Speed | None = None
-    device_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,11 @@ def _attention(state: State) -> list[str]:
     """Failed runs, those that failed for the same reason in one line."""
     by_reason: dict[str, list[str]] = {}
     for key, run in state.runs.items():
-        if run.in_plan and run.status is RunStatus.FAILED:
+        accepted = state.phases[run.phase].accepted_failed
+        if run.in_plan and run.status is RunStatus.FAILED and not accepted:
             by_reason.setdefault(run.reason or "unknown", []).append(key)
     lines = [
-        f"{keys[0]}{f' and {len(keys) - 1} more runs' * (len(keys) > 1)}: {reason}"
+        f"{and_more(keys[0], len(keys) - 1, 'run')}: {one_line(reason)}"
         for reason, keys in by_reason.items()
     ]
     if len(lines) > _MAX_ATTENTION:
@@ -110,14 +111,14 @@ def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
         runs=tally,
         jobs=[_job(job) for job in sorted(jobs, key=lambda job: job.submitted_at)],
         speed=speed_of(workspace, runs),
-        device_seconds=sum(run.device_seconds or 0.0 for run in runs.values()),
     )
 
 
 def _status(state: State, name: str, tally: dict[str, int]) -> str:
-    if tally["failed"]:
+    accepted = state.phases[name].accepted_failed
+    if tally["failed"] and not accepted:
         return "attention"
-    if tally["done"] == tally["total"]:
+    if tally["done"] + tally["failed"] == tally["total"]:
         return "complete" if state.phases[name].analysed else "analysis_due"
     started = (
         tally["running"]
@@ -147,7 +148,8 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
     if current.status == "attention":
         return (
             "look at the failed runs (`pipeline logs RUN`), mend the cause, "
-            "then `pipeline retry` and `pipeline advance`"
+            "then `pipeline retry` and `pipeline advance`; or go on without them: "
+            "`pipeline advance --accept-failed`"
         )
     if current.status == "analysis_due":
         return f"`pipeline advance` analyses {current.id}"

@@ -3,18 +3,19 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.advance import Step, advance
+from pipeline.advance import OnWait, Step, advance
 from pipeline.display import progress_line, status_screen
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.site import Site
 from pipeline.view import StatusView, view_of
 
+_HINT = "ctrl-C leaves the runs going; come back with `pipeline advance --watch`"
 _SHOWN_EVENTS = 8
 _REFRESH_S = 1.0
 _PLAIN_EVERY_S = 10.0
@@ -40,34 +41,41 @@ class _Screen:
     """One live screen that is redrawn in place."""
 
     live: Live
-    events: deque[str]
+    view: StatusView | None = None
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN_EVENTS))
 
     def show(self, view: StatusView, news: list[str]) -> None:
+        self.view = view
         self.events.extend(news)
         lines = [Text(f"- {line}", style="dim") for line in self.events]
-        hint = Text(
-            "ctrl-C leaves the runs going; come back with `pipeline advance --watch`", "dim"
-        )
+        hint = Text(_HINT, style="dim")
         screen = status_screen(view, self.live.console.width)
         self.live.update(Group(screen, *lines, hint), refresh=True)
 
 
-def watch(site: Site, console: Console) -> StatusView:
+def watch(site: Site, console: Console, on_wait: OnWait) -> StatusView:
     """Advance until nothing is left to do without a person, and return the last view.
 
-    An unreachable scheduler is waited out: nothing is concluded from its silence.
+    An unreachable scheduler is waited out: nothing is concluded from its silence. When ctrl-C ends
+    it, the last screen stays.
     """
     if not console.is_terminal:
-        return _loop(site, _Plain(console).show)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        return _loop(site, _Screen(live, deque(maxlen=_SHOWN_EVENTS)).show)
+        return _loop(site, _Plain(console).show, on_wait)
+    screen = _Screen(Live(console=console, auto_refresh=False, transient=True))
+    try:
+        with screen.live:
+            return _loop(site, screen.show, on_wait)
+    except KeyboardInterrupt:
+        if screen.view is not None:
+            console.print(status_screen(screen.view, console.width))
+        raise
 
 
-def _loop(site: Site, show: Callable[[StatusView, list[str]], None]) -> StatusView:
+def _loop(site: Site, show: Callable[[StatusView, list[str]], None], on_wait: OnWait) -> StatusView:
     told: set[str] = set()
     while True:
         try:
-            step = advance(site)
+            step = advance(site, on_wait)
         except SchedulerUnreachableError as error:
             _wait_out(site, error, show)
             continue

@@ -18,20 +18,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.files import append_line, write_atomic
+from pipeline.files import write_atomic
 from pipeline.provenance import code_of, node_name, versions
 from pipeline.results import (
     Attempt,
     Code,
     FailureFile,
-    Measured,
     RunEntry,
     RunResult,
     TaskFile,
 )
 from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
+from pipeline.words import one_line
 from pipeline.workspace import Workspace
 
+# A local task may itself run inside a Slurm allocation: then Slurm's job is not ours.
+_JOB_ID = {
+    "local": ("SUBMITIT_LOCAL_JOB_ID",),
+    "slurm": ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID"),
+}
 _STOPPED = "stopped before its last step (the job was asked to end)"
 _SILENT = "the trainer ended without an outcome for this run"
 
@@ -61,15 +66,19 @@ class _Context:
     def report(
         self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
     ) -> None:
-        record = {"step": step, "total_steps": total_steps, "time": time.time(), **values}
-        append_line(run.directory / "metrics.jsonl", json.dumps(record))
+        record = {**values, "step": step, "total_steps": total_steps, "time": time.time()}
+        try:
+            with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:  # a full disk costs a point of a curve, not the training
+            _say(f"metrics.jsonl of {run.run_id}: {error.strerror}")
 
     def should_stop(self) -> bool:
         return self._stop
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         del frame
-        print(f"signal {number}: asked to stop", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"signal {number}: asked to stop")
         self._stop = True
 
 
@@ -94,8 +103,8 @@ class _Task:
         self._attempt = Attempt(
             token=task.token,
             task=task.task,
-            job_id=_first_of("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID"),
-            array_index=_integer(os.environ.get("SLURM_ARRAY_TASK_ID")),
+            job_id=_first_of(*_JOB_ID[task.backend]),
+            array_index=_array_index(task),
             node=os.environ.get("SLURMD_NODENAME") or node_name(),
         )
         self._folders = {
@@ -112,7 +121,7 @@ class _Task:
             self._train()
         except BaseException as error:
             for run_id in list(self._open):
-                self._fail(run_id, f"{type(error).__name__}: {_first_line(error)}")
+                self._fail(run_id, f"{type(error).__name__}: {error}")
             raise
         for run_id in list(self._open):
             self._fail(run_id, _STOPPED if self._context.should_stop() else _SILENT)
@@ -133,6 +142,7 @@ class _Task:
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
         folder = self._folders[entry.run_id]
+        folder.mkdir(parents=True, exist_ok=True)
         for stale in ("metrics.jsonl", "failure.json"):  # of an earlier attempt at this run
             (folder / stale).unlink(missing_ok=True)
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
@@ -148,7 +158,8 @@ class _Task:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            self._fail(entry.run_id, f"result refused: {where}: {first['msg']}")
+            shown = f"{where} = {first['input']}"
+            self._fail(entry.run_id, f"result refused: {shown}: {first['msg']}")
             return
         self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
@@ -157,35 +168,36 @@ class _Task:
         ended = datetime.now(UTC)
         wall_s = (ended - self._started).total_seconds()
         task, stack = self._task, len(self._task.runs)
-        return RunResult(
-            study=task.study,
-            phase=task.phase,
-            run_id=entry.run_id,
-            condition=entry.condition,
-            seed=entry.seed,
-            config_digest=entry.config_digest,
-            attempt=self._attempt,
-            metrics={name: _measured(m) for name, m in outcome.metrics.items()},
-            references={
+        content = {
+            "study": task.study,
+            "phase": task.phase,
+            "run_id": entry.run_id,
+            "condition": entry.condition,
+            "seed": entry.seed,
+            "config_digest": entry.config_digest,
+            "attempt": self._attempt,
+            "metrics": {name: _measured(m) for name, m in outcome.metrics.items()},
+            "references": {
                 metric: {name: _measured(m) for name, m in predictors.items()}
                 for metric, predictors in outcome.references.items()
             },
-            data_digests=dict(outcome.data_digests),
-            details=dict(outcome.details),
-            versions=versions(),
-            code=code,
-            started_at=self._started,
-            ended_at=ended,
-            wall_s=wall_s,
-            device_s=wall_s * max(1, task.gpus) / stack,
-            gpu_s=wall_s * task.gpus / stack,
-        )
+            "data_digests": dict(outcome.data_digests),
+            "details": dict(outcome.details),
+            "versions": versions(),
+            "code": code,
+            "started_at": self._started,
+            "ended_at": ended,
+            "wall_s": wall_s,
+            "device_s": wall_s * max(1, task.gpus) / stack,
+            "gpu_s": wall_s * task.gpus / stack,
+        }
+        return RunResult.model_validate(content)
 
     def _fail(self, run_id: str, message: str) -> None:
         del self._open[run_id]
         self._failures.append(f"{run_id}: {message}")
         failure = FailureFile(
-            run_id=run_id, attempt=self._attempt, message=message, at=datetime.now(UTC)
+            run_id=run_id, attempt=self._attempt, message=one_line(message), at=datetime.now(UTC)
         )
         self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
 
@@ -193,21 +205,23 @@ class _Task:
         write_atomic(self._folders[run_id] / name, text.encode())
 
 
-def _measured(measurement: Measurement) -> Measured:
-    return Measured(
-        value=measurement.value,
-        standard_error=measurement.standard_error,
-        count=measurement.count,
-    )
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _measured(measurement: Measurement) -> dict[str, Any]:
+    """The numbers as they are; the result's model checks them and names the metric."""
+    return {
+        "value": measurement.value,
+        "standard_error": measurement.standard_error,
+        "count": measurement.count,
+    }
 
 
 def _first_of(*names: str) -> str | None:
     return next((os.environ[name] for name in names if name in os.environ), None)
 
 
-def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else "no message"
+def _array_index(task: TaskFile) -> int | None:
+    text = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    return int(text) if task.backend == "slurm" and text.isdigit() else None

@@ -25,6 +25,11 @@ class Workspace:
         return self.root / ".state"
 
     @property
+    def lock_file(self) -> Path:
+        """Held by the one command that changes something."""
+        return self.state_dir / "lock"
+
+    @property
     def runs_dir(self) -> Path:
         """`<phase>/<run>/` for every run."""
         return self.root / "runs"

@@ -84,8 +84,8 @@ def test_the_commands_for_a_cluster_run_in_their_order(
 
     assert "would submit 3 runs of pilot in 3 tasks to profile a100" in printed
     assert "pilot: submitted 3 runs in 3 tasks" in printed
-    assert "cancelled 1 jobs with 3 unfinished runs" in printed
-    assert "3 failed runs are planned again" in printed
+    assert "cancelled 1 job with 3 unfinished runs" in printed
+    assert "3 failed runs planned again" in printed
 
 
 def test_the_study_shown_is_valid() -> None:

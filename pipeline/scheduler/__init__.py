@@ -1,6 +1,7 @@
 """The scheduler edge: the only importer of submitit and the only caller of Slurm commands."""
 
 from pipeline.scheduler.base import (
+    ACCOUNTING_LAG_S,
     HeldError,
     Scheduler,
     Submission,
@@ -8,7 +9,15 @@ from pipeline.scheduler.base import (
     TaskStatus,
 )
 
-__all__ = ["HeldError", "Scheduler", "Submission", "Submitted", "TaskStatus", "scheduler_for"]
+__all__ = [
+    "ACCOUNTING_LAG_S",
+    "HeldError",
+    "Scheduler",
+    "Submission",
+    "Submitted",
+    "TaskStatus",
+    "scheduler_for",
+]
 
 
 def scheduler_for(backend: str) -> Scheduler:

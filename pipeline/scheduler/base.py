@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
 
+ACCOUNTING_LAG_S = 120
+"""Seconds after sbatch for which a job may be known neither to squeue nor to sacct."""
+
+
 class HeldError(Exception):
     """The scheduler admits no more for now (a limit); the rest goes in at a later `advance`."""
 
@@ -34,7 +38,6 @@ class Submitted:
     """What names a submitted job for good."""
 
     job_id: str
-    process_started: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ class TaskStatus:
 
 class Scheduler(Protocol):
     """Where tasks run. Queries cost the same few calls whatever the number of jobs."""
+
+    def check(self) -> None:
+        """Make sure that a submission could be tried at all.
+
+        Raises:
+            SchedulerUnreachableError: the scheduler's commands are not here.
+        """
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one job.

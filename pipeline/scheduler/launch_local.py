@@ -4,7 +4,6 @@ import json
 import sys
 from pathlib import Path
 
-import psutil
 import submitit
 
 from pipeline.files import write_atomic
@@ -13,7 +12,7 @@ from pipeline.worker import run_task
 
 
 def main() -> None:
-    """Read the order from the command line, submit it, write {"pid", "started"}."""
+    """Read the order from the command line, submit it, write {"pid"}."""
     order = json.loads(sys.argv[1])
     executor = submitit.LocalExecutor(folder=order["folder"])
     executor.update_parameters(
@@ -23,8 +22,7 @@ def main() -> None:
         stderr_to_stdout=True,
     )
     job = executor.submit(run_task, order["workspace"], order["task_file"])
-    started = psutil.Process(int(job.job_id)).create_time()
-    answer = json.dumps({"pid": int(job.job_id), "started": started})
+    answer = json.dumps({"pid": int(job.job_id)})
     write_atomic(Path(order["folder"]) / PROCESS_FILE, answer.encode())
 
 

@@ -1,11 +1,12 @@
 """This machine as a scheduler: one submitit controller process per task.
 
 The controllers are started by a short-lived helper in a session of its own, so that neither
-ctrl-C nor a closed terminal reaches them, and none stays behind as a zombie of ours.
+ctrl-C nor a closed terminal reaches them, and none stays behind as a zombie of ours. A task is
+known by its folder, whose name holds the token: it stands in the command line of the helper, the
+controller and the worker, and lives as long as one of them does, whichever was killed.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.provenance import node_name
 from pipeline.scheduler.base import Submission, Submitted, TaskStatus
 from pipeline.state import JobRecord, TaskState
 
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
 PROCESS_FILE = "process.json"
-_CLOCK_SLACK_S = 2.0
+_CONTROLLER = "submitit.local._local"
 _STOP_GRACE_S = 5.0
+_POLL_S = 0.05
 
 
 class LocalScheduler:
     """Tasks as processes of this machine; a job id is the pid of the task's controller."""
+
+    def check(self) -> None:
+        """This machine is always there."""
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Start the task (one a job: `max_running` counts them) and return at once."""
@@ -42,72 +48,101 @@ class LocalScheduler:
             "signal_lead_s": profile.signal_lead_s,
             "gpus": profile.gpus,
         }
-        submission.folder.mkdir(parents=True, exist_ok=True)
         console = submission.folder / "controller.log"
         with console.open("ab") as output:  # a pipe would stay open as long as the task runs
-            done = subprocess.run(
+            launch = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                check=False,
             )
+        launch.wait()  # when ctrl-C comes now, the launch goes on, and `find` finds it
         started = self.find(submission.token, submission.folder)
-        if done.returncode != 0 or started is None:
+        if started is None:
             raise PipelineError(f"the task could not be started; see {console}")
         return started
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
-        """A task runs as long as its very process does."""
+        """A task runs as long as one of its processes does.
+
+        Raises:
+            SchedulerUnreachableError: the tasks were started on another machine.
+        """
+        _refuse_other_hosts(jobs.values())
+        processes = _processes(jobs)
         return {
-            token: [_status(_process(job) is not None)] * len(job.tasks)
-            for token, job in jobs.items()
+            token: [_status(bool(processes[token]))] * len(job.tasks) for token, job in jobs.items()
         }
 
     def find(self, token: str, folder: Path) -> Submitted | None:
-        """Read what the launch wrote down of the controller it started."""
-        del token
+        """Read what the launch wrote down, once no launch is under way any more."""
+        path = folder / PROCESS_FILE
+        while not path.exists() and (processes := _mentioning([token])[token]):
+            for process in processes:
+                if _CONTROLLER in process.info["cmdline"]:  # the launch died before it wrote
+                    return Submitted(str(process.pid))
+            time.sleep(_POLL_S)
         try:
-            answer = json.loads((folder / PROCESS_FILE).read_bytes())
+            return Submitted(str(json.loads(path.read_bytes())["pid"]))
         except FileNotFoundError:
             return None
-        return Submitted(str(answer["pid"]), answer["started"])
 
     def cancel(self, jobs: Mapping[str, JobRecord]) -> None:
-        """Ask the processes to stop (SIGTERM), then end what is left."""
-        families = [_family(process) for job in jobs.values() if (process := _process(job))]
-        processes = [process for family in families for process in family]
+        """Ask the processes to stop (SIGTERM), then end what is left.
+
+        Raises:
+            SchedulerUnreachableError: the tasks were started on another machine.
+        """
+        _refuse_other_hosts(jobs.values())
+        processes = [process for family in _processes(jobs).values() for process in family]
         _send(processes, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_GRACE_S
         while any(_alive(process) for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(_POLL_S)
         _send([process for process in processes if _alive(process)], signal.SIGKILL)
 
 
+def _refuse_other_hosts(jobs: Iterable[JobRecord]) -> None:
+    for job in jobs:
+        if job.host not in (None, node_name()):
+            raise SchedulerUnreachableError(
+                f"job {job.job_id} runs on {job.host} and can only be seen from there; "
+                "run the command on that machine; nothing was changed"
+            )
+
+
 def _status(running: bool) -> TaskStatus:
-    node = os.uname().nodename
     if running:
-        return TaskStatus(TaskState.RUNNING, "RUNNING", node=node)
-    return TaskStatus(TaskState.ENDED, "ENDED", node=node)
+        return TaskStatus(TaskState.RUNNING, "RUNNING", node=node_name())
+    return TaskStatus(TaskState.ENDED, "ENDED", node=node_name())
 
 
-def _process(job: JobRecord) -> psutil.Process | None:
-    """The controller, if that pid is still the process we started."""
-    if job.job_id is None or job.process_started is None:
-        return None
-    process = _live(int(job.job_id))
-    if process is None or abs(process.create_time() - job.process_started) > _CLOCK_SLACK_S:
-        return None
-    return process
+def _processes(jobs: Mapping[str, JobRecord]) -> dict[str, list[psutil.Process]]:
+    """Live processes of each job (by token), with all that they started."""
+    found = _mentioning(list(jobs))
+    return {token: _with_children(processes) for token, processes in found.items()}
 
 
-def _live(pid: int) -> psutil.Process | None:
-    try:
-        process = psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return None
-    return process if _alive(process) else None
+def _mentioning(tokens: Sequence[str]) -> dict[str, list[psutil.Process]]:
+    """Live processes whose command line names the folder of a token."""
+    found: dict[str, list[psutil.Process]] = {token: [] for token in tokens}
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        for token in tokens:
+            if f"-{token}" in words and _alive(process):
+                found[token].append(process)
+    return found
+
+
+def _with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    family = {process.pid: process for process in processes}
+    for process in processes:
+        try:
+            family |= {child.pid: child for child in process.children(recursive=True)}
+        except psutil.NoSuchProcess:
+            continue
+    return list(family.values())
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -115,13 +150,6 @@ def _alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _send(processes: Iterable[psutil.Process], number: int) -> None:

@@ -3,22 +3,21 @@
 import getpass
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
-from pipeline.scheduler.base import HeldError, Submission, Submitted, TaskStatus
+from pipeline.provenance import age_s
+from pipeline.scheduler.base import ACCOUNTING_LAG_S, HeldError, Submission, Submitted, TaskStatus
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile, SlurmProfile
 
 _TIMEOUT_S = 60
-_ACCOUNTING_LAG_S = 120
-"""How long after sbatch a job may be known neither to squeue nor to sacct."""
 
 _UNREACHABLE = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|"
@@ -37,6 +36,11 @@ TaskId = tuple[str, int | None]
 class SlurmScheduler:
     """A Slurm cluster, seen from a node where its client commands work."""
 
+    def check(self) -> None:
+        """Make sure that this machine has Slurm's commands."""
+        if any(shutil.which(command) is None for command in ("sbatch", "squeue", "srun")):
+            raise _no_slurm()
+
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one array job (or one plain job) through submitit."""
         import submitit
@@ -52,8 +56,6 @@ class SlurmScheduler:
             jobs = executor.map_array(run_task, workspaces, files)
         except submitit.core.utils.FailedJobError as error:
             raise _refusal(str(error), profile) from error
-        except RuntimeError as error:  # submitit finds no srun
-            raise _no_slurm() from error
         return Submitted(str(jobs[0].job_id).partition("_")[0])
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
@@ -64,9 +66,9 @@ class SlurmScheduler:
             for token, job in jobs.items()
             if job.job_id and any(_id(job, i) not in known for i in range(len(job.tasks)))
         }
-        ended = _sacct(sorted(missing)) if missing else {}
+        accounted = _sacct(sorted(missing)) if missing else {}
         return {
-            token: [_status(job, index, known, ended) for index in range(len(job.tasks))]
+            token: [_status(job, index, known, accounted) for index in range(len(job.tasks))]
             for token, job in jobs.items()
         }
 
@@ -135,7 +137,7 @@ def _refusal(text: str, profile: "SlurmProfile") -> Exception:
 def _no_slurm() -> SchedulerUnreachableError:
     return SchedulerUnreachableError(
         "no Slurm here: its commands are not on PATH; "
-        "run this on a login node, or use --profile local"
+        "run this on a login node, or use --profile local; nothing was submitted"
     )
 
 
@@ -150,19 +152,22 @@ def _squeue() -> dict[TaskId, TaskStatus]:
         if len(fields) != 4:
             continue
         job_id, index, word, node = fields
-        state = TaskState.RUNNING if word in _RUNNING else TaskState.QUEUED
-        if word in _NOT_ENDED:
-            known[job_id, _index(index)] = TaskStatus(state, word, node=node or None)
+        if _state(word) is not TaskState.ENDED:
+            known[job_id, _index(index)] = TaskStatus(_state(word), word, node=node or None)
     return known
 
 
 def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
-    """Ended tasks as accounting has them; empty where there is no accounting."""
+    """Tasks as accounting has them; empty where there is no accounting.
+
+    It may call a task live that squeue does not show (after a restart of the controller): then
+    nothing is concluded from squeue's silence. Ranges ("12_[3-9]") speak of pending elements only.
+    """
     text = _try(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
         "--format=JobID,State,ExitCode,ElapsedRaw,NodeList",
     )  # fmt: skip
-    ended: dict[TaskId, TaskStatus] = {}
+    known: dict[TaskId, TaskStatus] = {}
     for line in (text or "").splitlines():
         fields = line.strip().split("|")
         if len(fields) != 5:
@@ -170,30 +175,37 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
         name, words, exit_code, elapsed, node = fields
         job_id, _, index = name.partition("_")
         word = (words.split() or ["UNKNOWN"])[0]
-        if word in _NOT_ENDED or index.startswith("["):
+        if index.startswith("["):
             continue
-        ended[job_id, _index(index)] = TaskStatus(
-            TaskState.ENDED,
+        known[job_id, _index(index)] = TaskStatus(
+            _state(word),
             word,
             exit_code or None,
             node if node not in {"", "None assigned"} else None,
             float(elapsed) if elapsed.isdigit() else None,
         )
-    return ended
+    return known
+
+
+def _state(word: str) -> TaskState:
+    """What one of Slurm's words for a job means for us."""
+    if word in _RUNNING:
+        return TaskState.RUNNING
+    return TaskState.QUEUED if word in _NOT_ENDED else TaskState.ENDED
 
 
 def _status(
     job: JobRecord,
     index: int,
     known: Mapping[TaskId, TaskStatus],
-    ended: Mapping[TaskId, TaskStatus],
+    accounted: Mapping[TaskId, TaskStatus],
 ) -> TaskStatus:
     task_id = _id(job, index)
     if task_id in known:
         return known[task_id]
-    if task_id in ended:
-        return ended[task_id]
-    if _age_s(job) < _ACCOUNTING_LAG_S:
+    if task_id in accounted:
+        return accounted[task_id]
+    if age_s(job.submitted_at) < ACCOUNTING_LAG_S:
         return TaskStatus(job.tasks[index].state, job.tasks[index].scheduler_state)
     return TaskStatus(TaskState.ENDED, "UNKNOWN")
 
@@ -205,10 +217,6 @@ def _id(job: JobRecord, index: int) -> TaskId:
 
 def _index(text: str) -> int | None:
     return int(text) if text.isdigit() else None
-
-
-def _age_s(job: JobRecord) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(job.submitted_at)).total_seconds()
 
 
 def _run(*command: str) -> str:

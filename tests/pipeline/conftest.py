@@ -42,7 +42,7 @@ min_pairs = 3
 seeds = [1000]
 
 [phases.multiseed]
-seeds = "0-3"
+seeds = "0-5"
 confirmatory = true
 """
 

@@ -1,6 +1,8 @@
 """The command line itself: weight, help, exit codes, init."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +105,20 @@ def test_without_slurm_the_slurm_profile_is_unreachable(
 
     assert done.returncode == 4
     assert "--profile local" in done.stderr
+    assert cli("advance", "--profile", "local").returncode == 0
+
+
+def test_the_plan_fits_a_narrow_terminal(workspace: Workspace) -> None:
+    """In 80 columns no column of numbers is cut."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "plan"],
+        cwd=workspace.root,
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": "80"},  # a terminal, for rich
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+    assert "phase     runs tasks forecast" in printed
+    assert "…" not in printed

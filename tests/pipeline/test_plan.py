@@ -17,7 +17,7 @@ def test_runs_come_seed_by_seed_with_ids_that_hold_their_config(site: Site) -> N
         (0, "baseline"), (0, "worse"), (1, "baseline")
     ]  # fmt: skip
     assert all(run.run_id.endswith(run.digest[:8]) for run in runs)
-    assert len({run.key for run in runs}) == 8
+    assert len({run.key for run in runs}) == 12
 
 
 def test_a_changed_config_makes_new_runs_of_that_condition_only(
@@ -39,7 +39,7 @@ def test_a_default_written_out_is_the_same_run(site: Site, workspace: Workspace)
     assert set(plan_study(open_site(workspace, None).study)) == before
 
 
-@given(count=st.integers(0, 8), size=st.integers(1, 10))
+@given(count=st.integers(0, 12), size=st.integers(1, 10))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_packing_loses_and_repeats_nothing(site: Site, count: int, size: int) -> None:
     """Stacks hold every run once, none is too large, and sizes differ by at most one."""

@@ -68,11 +68,11 @@ def test_a_study_walks_through_slurm_to_its_report(workspace: Workspace, cli: Cl
     state = state_of(workspace)
     assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
     sizes = {job.phase: len(job.tasks) for job in state.jobs.values()}
-    assert sizes == {"pilot": 1, "multiseed": 4}
+    assert sizes == {"pilot": 1, "multiseed": 6}
     result = json.loads(next(workspace.runs_dir.glob("multiseed/*/result.json")).read_text())
     array = next(job for job in state.jobs.values() if job.phase == "multiseed")
     assert result["attempt"]["job_id"] == array.job_id
-    assert result["attempt"]["array_index"] in range(4)
+    assert result["attempt"]["array_index"] in range(6)
     assert result["gpu_s"] > 0
     assert "GPU-hours" in workspace.report_file.read_text()
 
@@ -324,3 +324,34 @@ def test_an_array_index_beyond_the_clusters_limit_is_refused_in_words(
 
     with pytest.raises(PipelineError, match="Invalid job array specification"):
         advance(open_site(slurm_site.workspace, None))
+
+
+def test_a_task_that_accounting_calls_running_is_not_lost(
+    slurm_site: Site, cluster: FakeSlurm
+) -> None:
+    """squeue's silence alone (a controller that lost its jobs) concludes nothing."""
+    edit(slurm_site.workspace, "steps = 3", "steps = 1000\nstep_s = 0.1")
+    state = advance(open_site(slurm_site.workspace, None)).state
+    ((token, job),) = state.jobs.items()
+    assert job.job_id is not None
+    cluster.wait(job.job_id, "RUNNING")
+    old = dataclasses.replace(job, submitted_at="2026-01-01T00:00:00+00:00")
+    slurm_site.store.save(dataclasses.replace(state, jobs={token: old}))
+    cluster.forget(job.job_id)
+
+    step = advance(open_site(slurm_site.workspace, None))
+
+    assert {run.status for run in step.state.runs_of("pilot").values()} == {RunStatus.RUNNING}
+
+
+def test_a_plan_that_was_never_submitted_is_not_frozen(
+    slurm_site: Site, cluster: FakeSlurm
+) -> None:
+    """The plan is fixed by the first accepted confirmatory job, not by a try."""
+    edit(slurm_site.workspace, "[phases.pilot]\nseeds = [1000]\n", "")
+    cluster.configure(slots=0, max_submit=0)
+    site = open_site(slurm_site.workspace, None)
+
+    assert advance(site).state.frozen_plan is None
+    cluster.configure(max_submit=100)
+    assert advance(site).state.frozen_plan == site.study.plan_digest()

@@ -37,8 +37,9 @@ def a_state() -> State:
             config_digest="d" * 64,
             status=status,
             job="t0k3n" if status is not RunStatus.PLANNED else None,
-            task=index if status is not RunStatus.PLANNED else None,
+            task=0 if status is not RunStatus.PLANNED else None,
             reason="loss is nan at step 3" if status is RunStatus.FAILED else None,
+            result_digest="f" * 64 if status is RunStatus.DONE else None,
         )
         for index, status in enumerate(RunStatus)
     }
@@ -84,9 +85,11 @@ def test_what_is_encoded_is_read_back_checked_or_not(
     profile: str, reason: str | None, status: RunStatus, seconds: float | None
 ) -> None:
     """The quick reader and the validating reader agree with what was written."""
-    run = replace(a_state().runs["multiseed/a-s0"], status=status, reason=reason,
-                  gpu_seconds=seconds)  # fmt: skip
-    state = replace(a_state(), profile=profile, runs={"multiseed/x": run}, jobs={})
+    runs = a_state().runs
+    index = list(RunStatus).index(status)
+    key = f"multiseed/a-s{index}"
+    runs[key] = replace(runs[key], reason=reason, gpu_seconds=seconds)
+    state = replace(a_state(), profile=profile, runs=runs)
 
     content = encode(state)
 
@@ -110,7 +113,13 @@ def test_the_file_holds_one_record_a_line(tmp_path: Path) -> None:
         ('"status": "done"', '"state": "done"', "state", "unknown key"),
         ('"seed": 3', '"seed": "3"', "seed", '"3"'),
         ('"kind": "multiseed"', '"kind": 7', "kind", "7"),
-        ('"task": 3', '"task": 3,', None, "not valid JSON"),
+        ('"task": 0', '"task": 7', "task", "has no task 7"),
+        ('"task": 0', '"task": null', "job", "job and task belong together"),
+        ('"task": 0}', '"task": 0,}', None, "not valid JSON"),
+        ('"backend": "slurm"', '"backend": "slrm"', "backend", "slrm"),
+        ('"job_id": "56602458"', '"job_id": "abc"', "job_id", "no job id"),
+        ("2026-01-23T10:00:00+00:00", "yesterday", "submitted_at", "yesterday"),
+        ('"schema_version": 1', '"schema_version": 0', "schema_version", "unknown schema 0"),
         ('"job": "t0k3n"', '"job": "other"', "job", 'unknown job "other"'),
     ],
 )

@@ -26,7 +26,8 @@ def written_task(site: Site) -> Path:
     """The task file of the pilot's one stack, as a submission writes it."""
     (task,) = pack(site.study, plan_phase(site.study, "pilot"), 10)
     path = site.workspace.root / "task.json"
-    path.write_text(task_file(site, "pilot", "t0k3n", 0, task).model_dump_json())
+    content = task_file(site, "pilot", "t0k3n", 0, task).model_copy(update={"backend": "slurm"})
+    path.write_text(content.model_dump_json())
     return path
 
 

@@ -1,0 +1,22 @@
+"""Small words: numbers with their nouns, and text that is safe to put on a line."""
+
+import unicodedata
+
+_MAX_CHARS = 300
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 run", "12 runs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def and_more(first: str, others: int, noun: str) -> str:
+    """The first of several by name, the rest by number."""
+    return f"{first} and {others} more {noun}{'' if others == 1 else 's'}" if others else first
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and control characters, cut to a length one can read."""
+    plain = " ".join(text.split())
+    plain = "".join(c for c in plain if unicodedata.category(c)[0] != "C")
+    return plain if len(plain) <= _MAX_CHARS else plain[: _MAX_CHARS - 3] + "..."
