@@ -6,9 +6,8 @@ from typing import Any
 
 from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
-from pipeline.analysis.table import AnalysisPlan, Hypothesis, ResultTable, RunRow
+from pipeline.analysis.table import AnalysisPlan, HoleReason, Hypothesis, ResultTable, RunRow
 from pipeline.collect import table_of
-from pipeline.reconcile import counts
 from pipeline.report_input import (
     ConditionInfo,
     FileInfo,
@@ -49,7 +48,7 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
     phases = [_phase(study, state, tables[name], plan, hypotheses) for name in tables]
     declared = {phase.kind for phase in study.file.phases.values()}
     absent = [
-        PhaseInfo(kind, title, PhaseStatus.NOT_RUN, 0, 0)
+        PhaseInfo(kind, title, PhaseStatus.NOT_RUN)
         for kind, title in _TITLES.items()
         if kind not in declared
     ]
@@ -106,16 +105,14 @@ def _phase(
     hypotheses: tuple[Hypothesis, ...],
 ) -> PhaseInfo:
     kind = study.file.phases[table.phase].kind
-    complete = not table.holes
+    complete = _analysable(state, table)
     seconds = [r.device_seconds for r in state.runs_of(table.phase).values() if r.device_seconds]
     return PhaseInfo(
         id=table.phase,
         title=_TITLES[kind],
-        status=_status(state, table),
-        done=len(table.rows),
-        total=len(table.planned),
+        status=PhaseStatus.COMPLETE if complete else _status(state, table),
+        table=table,
         analysis=_analysis(kind, table, plan, hypotheses) if complete else None,
-        holes=table.holes,
         device_hours=sum(seconds) / _HOUR_S if seconds else None,
         figures=_FIGURES.get(kind, ()) if complete else (),
     )
@@ -129,14 +126,20 @@ def _analysis(
     return analyse_multiseed(table, plan, hypotheses)
 
 
+def _analysable(state: State, table: ResultTable) -> bool:
+    """Is there no hole that may still be filled?
+
+    Failed runs may be tried again, so they count as such until a person has decided otherwise.
+    """
+    accepted = state.phases[table.phase].accepted_failed
+    return all(accepted and hole.reason is HoleReason.FAILED for hole in table.holes)
+
+
 def _status(state: State, table: ResultTable) -> PhaseStatus:
-    runs = state.runs_of(table.phase).values()
-    tally = counts(runs)
-    if tally["failed"]:
+    """How far a phase is that cannot be analysed yet."""
+    if any(hole.reason is HoleReason.FAILED for hole in table.holes):
         return PhaseStatus.NEEDS_PERSON
-    if tally["done"] == tally["total"]:
-        return PhaseStatus.COMPLETE
-    started = any(run.tries for run in runs)
+    started = any(run.tries for run in state.runs_of(table.phase).values())
     return PhaseStatus.RUNNING if started else PhaseStatus.NOT_RUN
 
 

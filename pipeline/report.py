@@ -4,7 +4,7 @@ Owns the seam to jinja2. Templates never print a bare value: text is escaped, nu
 format, and a value that is missing stops the rendering instead of appearing as "None".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +19,38 @@ from pipeline.errors import PipelineError
 from pipeline.report_input import PhaseInfo, ReportInput
 
 TEMPLATE = "RESULTS.md.j2"
-FORMATS = (
-    "code decimal number short percent margin level interval percent_interval p_cell p_text "
-    "hours seconds seeds link"
-)
-LOOKUPS = (
-    "decision_rows check_rows seed_rows seed_places reference_groups distance_cell "
-    "other_margins turns metric_names job_ids"
-)
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "code": markdown.code,
+    "decimal": markdown.decimal,
+    "hours": markdown.hours,
+    "interval": markdown.interval,
+    "level": markdown.level,
+    "link": markdown.link,
+    "margin": markdown.margin,
+    "metric": metric_label,
+    "number": markdown.number,
+    "p_cell": markdown.p_cell,
+    "p_text": markdown.p_text,
+    "percent": markdown.percent,
+    "percent_interval": markdown.percent_interval,
+    "seconds": markdown.seconds,
+    "seeds": markdown.seeds,
+    "short": markdown.short,
+}
+FUNCTIONS: Mapping[str, Callable[..., object]] = {
+    "check_rows": report_tables.check_rows,
+    "decision_rows": report_tables.decision_rows,
+    "distance_cell": report_tables.distance_cell,
+    "failures": report_tables.failures,
+    "job_ids": report_tables.job_ids,
+    "metric_names": report_tables.metric_names,
+    "other_margins": report_tables.other_margins,
+    "reference_groups": report_tables.reference_groups,
+    "seed_places": report_tables.seed_places,
+    "seed_rows": report_tables.seed_rows,
+    "turns": report_tables.turns,
+    "value_rows": report_tables.value_rows,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
             phases=phases,
             analyses=analyses,
             comparisons=[c for analysis in analyses for c in analysis.comparisons],
-            deviations=_deviations(report),
+            deviations=_deviations(report, labels),
         )
     except jinja2.TemplateNotFound as error:
         searched = ", ".join(str(folder) for folder in template_dirs)
@@ -79,9 +103,26 @@ def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
     )
 
 
-def _deviations(report: ReportInput) -> tuple[str, ...]:
-    found = [d for phase in report.phases if phase.analysis for d in phase.analysis.deviations]
+def _deviations(report: ReportInput, labels: Mapping[str, str]) -> tuple[str, ...]:
+    found = [sentence for phase in report.phases for sentence in _deviations_of(phase, labels)]
     return tuple(dict.fromkeys((*report.deviations, *found)))
+
+
+def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
+    """A failed run stays a missing pair, and is named (statistics: no seed is replaced)."""
+    found = list(phase.analysis.deviations) if phase.analysis else []
+    if phase.without_failed:
+        count = len(phase.failed)
+        found.append(
+            f"Phase {phase.id}: the phase was analysed without {count} failed "
+            f"run{'s' * (count != 1)}, as decided by a person."
+        )
+    for failure in report_tables.failures(phase.failed):
+        seeds = f"seed{'s' * (len(failure.seeds) != 1)} {markdown.seeds(failure.seeds)}"
+        why = f" ({failure.detail})" if failure.detail else ""
+        name = labels.get(failure.condition, failure.condition)
+        found.append(f"Phase {phase.id}: {name}, {seeds}: failed{why}.")
+    return found
 
 
 def _tidy(text: str) -> str:
@@ -102,13 +143,8 @@ def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({name: getattr(markdown, name) for name in FORMATS.split()})
-    environment.filters["metric"] = metric_label
-    environment.globals.update(
-        {name: getattr(report_tables, name) for name in LOOKUPS.split()},
-        all_runs=all_runs,
-        fence=fence,
-    )
+    environment.filters.update(FILTERS)
+    environment.globals.update(FUNCTIONS, all_runs=all_runs, fence=fence)
     return environment
 
 

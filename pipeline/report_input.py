@@ -11,7 +11,14 @@ from enum import StrEnum
 
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
-from pipeline.analysis.table import AnalysisPlan, Hole, Hypothesis, RunRow
+from pipeline.analysis.table import (
+    AnalysisPlan,
+    Hole,
+    HoleReason,
+    Hypothesis,
+    ResultTable,
+    RunRow,
+)
 
 PhaseAnalysis = PilotAnalysis | MultiseedAnalysis
 
@@ -50,20 +57,53 @@ class PhaseInfo:
     id: str
     title: str
     status: PhaseStatus
-    done: int
-    total: int
+    table: ResultTable | None = None
+    """Every planned run, done or not; None without any."""
     analysis: PhaseAnalysis | None = None
-    holes: tuple[Hole, ...] = ()
+    """None until no hole of the table may still be filled."""
     device_hours: float | None = None
     figures: tuple[str, ...] = ()
     """Paths relative to RESULTS.md."""
-    note: str = ""
-    """One line, such as why a person is needed."""
 
     @property
-    def unfinished(self) -> bool:
-        """Is any planned run without a result?"""
-        return self.done < self.total
+    def rows(self) -> tuple[RunRow, ...]:
+        """The results so far."""
+        return self.table.rows if self.table else ()
+
+    @property
+    def holes(self) -> tuple[Hole, ...]:
+        """Planned runs without a result."""
+        return self.table.holes if self.table else ()
+
+    @property
+    def done(self) -> int:
+        """Number of runs with a result."""
+        return len(self.rows)
+
+    @property
+    def total(self) -> int:
+        """Number of planned runs."""
+        return len(self.table.planned) if self.table else 0
+
+    @property
+    def failed(self) -> tuple[Hole, ...]:
+        """Holes that stay, unless a person has the runs tried again."""
+        return tuple(hole for hole in self.holes if hole.reason is HoleReason.FAILED)
+
+    @property
+    def running(self) -> int:
+        """Number of runs that train now."""
+        return sum(hole.reason is HoleReason.RUNNING for hole in self.holes)
+
+    @property
+    def not_run(self) -> int:
+        """Number of runs that have not begun."""
+        return sum(hole.reason is HoleReason.NOT_RUN for hole in self.holes)
+
+    @property
+    def without_failed(self) -> bool:
+        """Was the phase analysed although runs of it failed?"""
+        return self.analysis is not None and bool(self.failed)
 
 
 @dataclass(frozen=True)

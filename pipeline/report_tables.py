@@ -15,7 +15,7 @@ from pipeline.analysis.hypotheses import Comparison
 from pipeline.analysis.multiseed import Arm, MultiseedAnalysis
 from pipeline.analysis.references import Distance, Position
 from pipeline.analysis.stats import Interval, TTest
-from pipeline.analysis.table import AnalysisPlan, Measurement, RunRow
+from pipeline.analysis.table import AnalysisPlan, Hole, Measurement, ResultTable, RunRow
 
 NOT_DEFINED = Markup("not defined")
 
@@ -167,18 +167,61 @@ def _plus_minus(value: float | None) -> Markup:
 
 
 @dataclass(frozen=True)
+class SeedCell:
+    """A place in the table of values: a run, or why there is none, or nothing was planned."""
+
+    run: RunRow | None
+    hole: Hole | None
+
+
+@dataclass(frozen=True)
 class SeedRow:
-    """One line of the table of values: a seed and the run of each condition, or None."""
+    """One line of the table of values: a seed and a cell for each condition."""
 
     seed: int
-    runs: tuple[RunRow | None, ...]
+    cells: tuple[SeedCell, ...]
 
 
 def seed_rows(analysis: MultiseedAnalysis) -> list[SeedRow]:
-    """Return the values by seed, a row for every planned one."""
-    by_arm = [{row.seed: row for row in arm.runs} for arm in analysis.arms]
-    every = sorted({hole.seed for hole in analysis.holes}.union(*by_arm))
-    return [SeedRow(seed, tuple(runs.get(seed) for runs in by_arm)) for seed in every]
+    """Return an analysed phase's values by seed, a row for every planned one."""
+    runs = [run for arm in analysis.arms for run in arm.runs]
+    return _by_seed([arm.condition for arm in analysis.arms], runs, analysis.holes)
+
+
+def value_rows(table: ResultTable) -> list[SeedRow]:
+    """Return the values that there are so far by seed, a row for every planned one."""
+    return _by_seed(table.conditions, table.rows, table.holes)
+
+
+def _by_seed(
+    conditions: Sequence[str], rows: Sequence[RunRow], holes: Sequence[Hole]
+) -> list[SeedRow]:
+    runs = {(row.seed, row.condition): row for row in rows}
+    gaps = {(hole.seed, hole.condition): hole for hole in holes}
+    return [
+        SeedRow(
+            seed,
+            tuple(SeedCell(runs.get((seed, c)), gaps.get((seed, c))) for c in conditions),
+        )
+        for seed in sorted({seed for seed, _ in (*runs, *gaps)})
+    ]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Runs of a condition that failed for the same reason."""
+
+    condition: str
+    seeds: tuple[int, ...]
+    detail: str
+
+
+def failures(holes: Sequence[Hole]) -> list[Failure]:
+    """Return failed runs, those of equal fate together."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for hole in holes:
+        seeds.setdefault((hole.condition, hole.detail), []).append(hole.seed)
+    return [Failure(name, tuple(of), detail) for (name, detail), of in seeds.items()]
 
 
 def seed_places(arms: Sequence[Arm]) -> int:

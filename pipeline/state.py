@@ -126,6 +126,8 @@ class PhaseRecord:
     analysed: str | None = None
     """Digest of the results that the shown analysis was made from."""
     completed_at: str | None = None
+    accepted_failed: bool = False
+    """True once a person decided to analyse the phase without its failed runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from pipeline.report_input import (
     SealState,
 )
 from tests.pipeline import published
-from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, scaled, table
+from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, run, scaled, table
 from tests.pipeline.refresh_golden import GOLDEN, TEMPLATES, rendered
 
 FORBIDDEN = re.compile(
@@ -44,23 +44,18 @@ def report(
 ) -> ReportInput:
     """Return a small study with these results of its multi-seed phase."""
     plan = dataclasses.replace(PLAN, direction=direction)
-    phases = [PhaseInfo("pilot", "Pilot", PhaseStatus.RUNNING, 1, 2)]
-    if results:
-        one = ResultTable("pilot", (("base", 0),), (results.rows[0],))
-        phases = [
-            PhaseInfo("pilot", "Pilot", PhaseStatus.COMPLETE, 1, 1, analyse_pilot(one, "loss"))
-        ]
-    phases.append(
+    complete = status is PhaseStatus.COMPLETE
+    given = results or unrun()
+    phases = [
+        pilot() if results else PhaseInfo("pilot", "Pilot", PhaseStatus.RUNNING, running_pilot()),
         PhaseInfo(
             "multiseed",
             "Multi-seed validation",
             status,
-            len(results.rows) if results else 0,
-            20,
-            analyse_multiseed(results, plan, HYPOTHESIS) if results else None,
-            results.holes if results else (),
-        )
-    )
+            given,
+            analyse_multiseed(given, plan, HYPOTHESIS) if complete else None,
+        ),
+    ]
     return ReportInput(
         study="toy",
         question="Is the arm any use?",
@@ -74,6 +69,37 @@ def report(
     )
 
 
+def pilot() -> PhaseInfo:
+    """Return a pilot of one run."""
+    one = ResultTable("pilot", (("base", 1000),), (run("base", 1000, 1.0),))
+    return PhaseInfo("pilot", "Pilot", PhaseStatus.COMPLETE, one, analyse_pilot(one, "loss"))
+
+
+def running_pilot() -> ResultTable:
+    """Return a pilot with one of its two runs done."""
+    planned = (("base", 1000), ("arm", 1000))
+    rows = (run("base", 1000, 1.0),)
+    return ResultTable("pilot", planned, rows, (Hole("arm", 1000, HoleReason.RUNNING),))
+
+
+def unrun() -> ResultTable:
+    """Return a multi-seed phase of which nothing was run."""
+    planned = tuple((name, seed) for seed in range(10) for name in ("base", "arm"))
+    holes = tuple(Hole(name, seed, HoleReason.NOT_RUN) for name, seed in planned)
+    return ResultTable("multiseed", planned, (), holes)
+
+
+def half_done() -> ResultTable:
+    """Return a multi-seed phase with runs done, failed, running and waiting."""
+    given = table(scaled(0.97), missing=(2, 5, 7, 8, 9))
+    reasons = {7: HoleReason.RUNNING, 8: HoleReason.NOT_RUN, 9: HoleReason.NOT_RUN}
+    holes = tuple(
+        Hole("arm", hole.seed, reasons[hole.seed]) if hole.seed in reasons else hole
+        for hole in given.holes
+    )
+    return dataclasses.replace(given, holes=holes)
+
+
 SCENES: dict[str, Callable[[], ReportInput]] = {
     "published": published.report_input,
     "nothing run": lambda: report(None, PhaseStatus.NOT_RUN),
@@ -84,9 +110,9 @@ SCENES: dict[str, Callable[[], ReportInput]] = {
     "identical": lambda: report(table(BASE)),
     "copied": lambda: report(table(BASE + 0.25)),
     "outlier": lambda: report(table(BASE - np.eye(10)[3] * 0.5)),
-    "missing runs": lambda: report(
-        table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON
-    ),
+    "missing runs": lambda: report(table(scaled(0.97), missing=(2, 5, 7))),
+    "partly done": lambda: report(half_done(), PhaseStatus.NEEDS_PERSON),
+    "failed runs": lambda: report(table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON),
     "one pair": lambda: report(table(scaled(0.97), missing=tuple(range(1, 10)))),
     "no pair": lambda: report(table(scaled(0.97), missing=tuple(range(10)))),
     "changed plan": lambda: dataclasses.replace(
@@ -158,7 +184,14 @@ def test_every_comparing_sentence_states_its_numbers(name: str) -> None:
         ("changed plan", "**REJECTED** (POST-HOC)"),
         ("changed plan", "the frozen digest was `old`"),
         ("nothing run", "**Answer.** Not yet"),
-        ("nothing run", "Running: 1 of 2 runs are done. It is analysed when all are."),
+        ("nothing run", "Running: 1 of 2 runs are done, 1 running. No analysis before all"),
+        ("partly done", "Needs a person: 15 of 20 runs are done, 2 failed, 1 running, 2 not run."),
+        ("partly done", "- Failed: Arm, seeds 2, 5 (loss is nan)."),
+        ("partly done", "- Phase multiseed: Arm, seeds 2, 5: failed (loss is nan)."),
+        ("partly done", "| 1 Multi-seed validation | 20 | 15 | 2 | 1 | 2 |"),
+        ("failed runs", "or a person has decided to go on without those that failed."),
+        ("missing runs", "Complete: 17 of 20 runs; a person decided to analyse the phase without"),
+        ("missing runs", "analysed without 3 failed runs, as decided by a person."),
     ],
 )
 def test_each_scene_says_what_it_is(scene: str, said: str) -> None:
@@ -178,6 +211,21 @@ def test_a_pilot_says_nothing_about_conditions() -> None:
     section = rendered().split("## Phase 0")[1].split("## Phase 1")[0]
     assert "Ran; no inference is drawn from single runs." in section
     assert not re.search(r"\bCI\b|\bp [=<]|%|than", section)
+
+
+@pytest.mark.parametrize("scene", ["partly done", "failed runs"])
+def test_a_phase_with_open_holes_shows_values_and_infers_nothing(scene: str) -> None:
+    """Values by seed with holes by reason; no test, interval, mean or verdict before the end."""
+    text = render_report(SCENES[scene](), [TEMPLATES])
+    section = text.split("## Phase 1")[1].split("## Key findings")[0]
+    assert "[0.98" in section
+    assert "(runs/multiseed/base-s0/result.json)" in section
+    assert "| failed |" in section
+    assert re.search(r"\| running \|.*\n.*\| not run \|", section) or scene == "failed runs"
+    assert not re.search(r"\bCI\b|\bp [=<]|%|than|\bmean\b|\bsd\b", section)
+    said = text.split("## How to read a verdict")[0]
+    assert not re.search("SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE", said)
+    assert "No analysis before all its runs have ended" in section
 
 
 def test_every_arm_above_a_trivial_predictor_is_said_first() -> None:
@@ -204,12 +252,16 @@ def test_text_of_the_study_cannot_break_the_document() -> None:
     nasty = "x | `y`\n\n# z <b> [l](u) $m$ *e* _i_"
     given = report(table(scaled(1.03), missing=(4,)))
     hole = Hole("arm", 4, HoleReason.FAILED, nasty)
-    phases = tuple(dataclasses.replace(p, holes=(hole,), note=nasty) for p in given.phases)
+    first, second = given.phases
+    assert second.table is not None
+    second = dataclasses.replace(
+        second, title=nasty, table=dataclasses.replace(second.table, holes=(hole,))
+    )
     given = dataclasses.replace(
         given,
         study=nasty,
         question=nasty,
-        phases=phases,
+        phases=(first, second),
         conditions=tuple(
             ConditionInfo(c.name, nasty, {"a|b": nasty, "c": "``"}) for c in given.conditions
         ),
