@@ -31,7 +31,6 @@ _TITLES = {
     "sweep": "Hyperparameter sweep",
     "alternatives": "Alternatives",
 }
-_FIGURES = {"multiseed": ("figures/strip.svg", "figures/forest.svg")}
 _HOUR_S = 3600
 
 
@@ -109,21 +108,40 @@ def _phase(
     seconds = [r.device_seconds for r in state.runs_of(table.phase).values() if r.device_seconds]
     return PhaseInfo(
         id=table.phase,
-        title=_TITLES[kind],
+        title=_title(table.phase, kind),
         status=PhaseStatus.COMPLETE if complete else _status(state, table),
         table=table,
-        analysis=_analysis(kind, table, plan, hypotheses) if complete else None,
+        analysis=_analysis(study, table, plan, hypotheses) if complete else None,
         device_hours=sum(seconds) / _HOUR_S if seconds else None,
-        figures=_FIGURES.get(kind, ()) if complete else (),
+        confirmatory=study.file.phases[table.phase].confirmatory,
+        begun_unfrozen=_begun_unfrozen(state, table.phase),
     )
 
 
 def _analysis(
-    kind: str, table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
+    study: Study, table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
 ) -> PhaseAnalysis:
-    if kind == "pilot":
+    """Analyse by kind; an exploratory phase may run too few conditions for some hypotheses."""
+    phase = study.file.phases[table.phase]
+    if phase.kind == "pilot":
         return analyse_pilot(table, plan.metric)
+    if not phase.confirmatory:
+        ran = set(table.conditions)
+        hypotheses = tuple(
+            h for h in hypotheses if {h.candidate, h.reference, plan.reference_condition} <= ran
+        )
     return analyse_multiseed(table, plan, hypotheses)
+
+
+def _title(phase: str, kind: str) -> str:
+    return _TITLES[kind] if phase == kind else f"{_TITLES[kind]} ({phase})"
+
+
+def _begun_unfrozen(state: State, phase: str) -> bool:
+    """Was anything of the phase submitted before the plan was frozen?"""
+    frozen = state.plan_frozen_at
+    jobs = (job for job in state.jobs.values() if job.phase == phase and job.job_id is not None)
+    return frozen is not None and any(job.submitted_at < frozen for job in jobs)
 
 
 def _analysable(state: State, table: ResultTable) -> bool:

@@ -73,7 +73,8 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
     phases = tuple(_numbered(number, info) for number, info in enumerate(report.phases))
     labels = {condition.name: condition.label for condition in report.conditions}
     environment.globals["label"] = lambda name: labels.get(name, name)
-    environment.globals["post_hoc"] = report.seal.post_hoc
+    environment.globals["mark"] = lambda c: _mark(report, c.phase)
+    environment.globals["where"] = lambda phase: _where(phases, phase)
     environment.globals["plan"] = report.plan
     analyses = [phase.multiseed for phase in phases if phase.multiseed]
     try:
@@ -82,6 +83,9 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
             phases=phases,
             analyses=analyses,
             comparisons=[c for analysis in analyses for c in analysis.comparisons],
+            marks={
+                mark for phase in phases if phase.multiseed for mark in report.marks(phase.info)
+            },
             deviations=_deviations(report, labels),
         )
     except jinja2.TemplateNotFound as error:
@@ -103,6 +107,19 @@ def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
     )
 
 
+def _mark(report: ReportInput, phase: str) -> str:
+    """What stands behind a verdict of a phase."""
+    (info,) = (info for info in report.phases if info.id == phase and info.analysis)
+    marks = report.marks(info)
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _where(phases: Sequence[NumberedPhase], phase: str) -> str:
+    """Where a verdict stands; empty when only one phase gives any."""
+    giving = {numbered.info.id: numbered.number for numbered in phases if numbered.multiseed}
+    return f" in phase {giving[phase]}, {phase}" if len(giving) > 1 else ""
+
+
 def _deviations(report: ReportInput, labels: Mapping[str, str]) -> tuple[str, ...]:
     found = [sentence for phase in report.phases for sentence in _deviations_of(phase, labels)]
     return tuple(dict.fromkeys((*report.deviations, *found)))
@@ -111,6 +128,8 @@ def _deviations(report: ReportInput, labels: Mapping[str, str]) -> tuple[str, ..
 def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
     """A failed run stays a missing pair, and is named (statistics: no seed is replaced)."""
     found = list(phase.analysis.deviations) if phase.analysis else []
+    if phase.confirmatory and phase.begun_unfrozen:
+        found.append(f"Phase {phase.id}: runs were submitted before the plan was frozen.")
     if phase.without_failed:
         count = len(phase.failed)
         found.append(

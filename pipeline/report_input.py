@@ -61,9 +61,13 @@ class PhaseInfo:
     """Every planned run, done or not; None without any."""
     analysis: PhaseAnalysis | None = None
     """None until no hole of the table may still be filled."""
+    confirmatory: bool = False
+    """The frozen plan covers this phase."""
+    begun_unfrozen: bool = False
+    """Runs of it were submitted before the plan was frozen."""
     device_hours: float | None = None
     figures: tuple[str, ...] = ()
-    """Paths relative to RESULTS.md."""
+    """Those that were drawn, relative to RESULTS.md."""
 
     @property
     def rows(self) -> tuple[RunRow, ...]:
@@ -188,6 +192,16 @@ class ReportInput:
     files: tuple[FileInfo, ...] = ()
     reproduce: tuple[str, ...] = ()
     """Shell commands, one per line."""
+
+    def marks(self, phase: PhaseInfo) -> tuple[str, ...]:
+        """What every verdict of a phase is marked with.
+
+        Only a plan that was frozen before the runs of a confirmatory phase leaves it unmarked.
+        """
+        if not phase.confirmatory:
+            changed = self.seal.state is SealState.CHANGED
+            return ("exploratory", "POST-HOC") if changed else ("exploratory",)
+        return ("POST-HOC",) if self.seal.post_hoc or phase.begun_unfrozen else ()
 
 
 def provenance_of(rows: Iterable[RunRow]) -> Provenance:

@@ -91,7 +91,7 @@ def analyse_multiseed(
 def _refuse_unknown_conditions(
     table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
 ) -> None:
-    needed = {plan.reference_condition: "the analysis plan"}
+    needed = {plan.reference_condition: "the analysis plan"} if hypotheses else {}
     for hypothesis in hypotheses:
         for name in (hypothesis.candidate, hypothesis.reference):
             needed.setdefault(name, f"hypothesis {hypothesis.id}")
@@ -146,8 +146,11 @@ def _comparisons(
     plan: AnalysisPlan,
     hypotheses: tuple[Hypothesis, ...],
 ) -> tuple[Comparison, ...]:
+    if not hypotheses:
+        return ()
     values = {
         arm.condition: {row.seed: row.metrics[plan.metric].value for row in arm.runs}
         for arm in arms
     }
-    return assess(hypotheses, values, frozenset(seed for _, seed in table.planned), plan)
+    planned = frozenset(seed for _, seed in table.planned)
+    return assess(hypotheses, values, table.phase, planned, plan)

@@ -1,18 +1,21 @@
 """From results in a workspace to RESULTS.md: what counts as complete, what it owns up to."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
 from pipeline.gather import gather
-from pipeline.publish import publish
+from pipeline.publish import outputs_exist, publish
 from pipeline.replan import replanned
 from pipeline.report_input import PhaseStatus, ReportInput
-from pipeline.site import Site
+from pipeline.site import Site, open_site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
+from pipeline.workspace import Workspace
 
 TOKEN = "0123456789"
 STATUSES = {"failed": RunStatus.FAILED, "running": RunStatus.RUNNING, "queued": RunStatus.QUEUED}
@@ -147,3 +150,96 @@ def test_a_phase_whose_runs_all_failed_is_still_reported(site: Site) -> None:
     text = published(site, state)
 
     assert "**INCONCLUSIVE**" in text
+    assert "svg" not in text
+
+
+SECOND = """
+[phases.second]
+kind = "multiseed"
+seeds = "10-13"
+"""
+
+
+@pytest.fixture
+def two_phases(workspace: Workspace) -> Site:
+    """The toy study with a second multi-seed phase, which is exploratory."""
+    with workspace.study_file.open("a", encoding="utf-8") as file:
+        file.write(SECOND)
+    return open_site(workspace, None)
+
+
+def test_two_phases_of_a_kind_stay_apart(two_phases: Site) -> None:
+    """Own figures, own headings, and every verdict outside its section names its phase."""
+    site = two_phases
+    text = published(site, frozen(site, filled(site)))
+
+    names = {path.name for path in site.workspace.figures_dir.iterdir()}
+    assert {"multiseed-strip.svg", "second-strip.svg", "second-forest.svg"} < names
+    assert "(figures/second-forest.svg)" in text
+    assert "## Phase 1: Multi-seed validation\n" in text
+    assert "## Phase 2: Multi-seed validation (second)" in text
+    for heading in ("Executive summary", "Key findings", "Hypothesis assessment", "Conclusion"):
+        lines = text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
+        said = [line for line in lines if re.search(r"\*\*[A-Z]{8,}\*\*", line)]
+        assert len(said) == 2
+        assert "in phase 1, multiseed" in said[0]
+        assert "in phase 2, second" in said[1]
+
+
+def test_only_a_frozen_confirmatory_phase_gives_unmarked_verdicts(two_phases: Site) -> None:
+    """An exploratory phase is marked always; a confirmatory one when its plan was not fixed."""
+    site = two_phases
+    state = filled(site)
+
+    def marks(given: State) -> list[tuple[str, ...]]:
+        report = report_of(site, given)
+        return [report.marks(phase) for phase in report.phases[1:3]]
+
+    ran_first = replace(frozen(site, state), plan_frozen_at="2026-01-03T00:00:00+00:00")
+    changed = replace(frozen(site, state), frozen_plan="0" * 64)
+    assert marks(state) == [("POST-HOC",), ("exploratory",)]
+    assert marks(frozen(site, state)) == [(), ("exploratory",)]
+    assert marks(ran_first) == [("POST-HOC",), ("exploratory",)]
+    assert marks(changed) == [("POST-HOC",), ("exploratory", "POST-HOC")]
+    text = published(site, frozen(site, state))
+    verdicts = re.findall(r"\*\*[A-Z]{8,}\*\*.*", text)
+    assert {"exploratory" in line for line in verdicts if "phase 2" in line} == {True}
+    assert {"exploratory" in line for line in verdicts if "phase 1" in line} == {False}
+
+
+def test_an_exploratory_phase_may_run_some_conditions_only(workspace: Workspace) -> None:
+    """Hypotheses whose conditions it does not run are left to the other phases."""
+    with workspace.study_file.open("a", encoding="utf-8") as file:
+        file.write(SECOND + 'conditions = ["worse"]\n')
+    site = open_site(workspace, None)
+
+    text = published(site, filled(site))
+
+    assert "No hypothesis is tested in this phase." in text
+    assert "(figures/second-strip.svg)" in text
+    assert "second-forest" not in text
+
+
+def test_outputs_exist_until_one_is_gone(site: Site) -> None:
+    """A deleted figure or report is noticed without any analysis."""
+    workspace = site.workspace
+    assert not outputs_exist(workspace)
+    published(site, filled(site))
+    assert outputs_exist(workspace)
+    (workspace.figures_dir / "multiseed-forest.svg").unlink()
+    assert not outputs_exist(workspace)
+
+
+def test_figures_that_is_a_file_is_told_in_one_line(site: Site) -> None:
+    """The report is not written without its figures."""
+    site.workspace.figures_dir.write_text("")
+    with pytest.raises(PipelineError, match="figures: is a file"):
+        publish(site.workspace, site.study, filled(site))
+    assert not site.workspace.report_file.exists()
+
+
+def test_a_figure_that_cannot_be_written_is_told_in_one_line(site: Site) -> None:
+    """A read-only or full disk, here a folder in the figure's place."""
+    (site.workspace.figures_dir / "multiseed-strip.svg").mkdir(parents=True)
+    with pytest.raises(PipelineError, match=r"multiseed-strip.svg: cannot be written"):
+        publish(site.workspace, site.study, filled(site))

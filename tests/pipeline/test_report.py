@@ -54,6 +54,7 @@ def report(
             status,
             given,
             analyse_multiseed(given, plan, HYPOTHESIS) if complete else None,
+            confirmatory=True,
         ),
     ]
     return ReportInput(
