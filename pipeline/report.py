@@ -45,6 +45,7 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "job_ids": report_tables.job_ids,
     "metric_names": report_tables.metric_names,
     "other_margins": report_tables.other_margins,
+    "places_of": report_tables.places_of,
     "reference_groups": report_tables.reference_groups,
     "seed_places": report_tables.seed_places,
     "seed_rows": report_tables.seed_rows,

@@ -30,6 +30,7 @@ class PhaseStatus(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     NEEDS_PERSON = "needs a person"
+    DROPPED = "not in the study any more"
 
 
 class SealState(StrEnum):
@@ -38,6 +39,16 @@ class SealState(StrEnum):
     OPEN = "not frozen"
     FROZEN = "frozen"
     CHANGED = "changed after it was frozen"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs took, in hours; None stands for "not recorded"."""
+
+    gpu_hours: float | None = None
+    """Of GPUs alone: 0 on a machine without."""
+    task_hours: float | None = None
+    """Of devices, where a task without a GPU counts as one device."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,12 @@ class PhaseInfo:
     """The frozen plan covers this phase."""
     begun_unfrozen: bool = False
     """Runs of it were submitted before the plan was frozen."""
-    device_hours: float | None = None
+    dropped: int = 0
+    """Runs once submitted that the study does not ask for any more."""
+    cost: Cost = Cost()
+    """Of all its results, those included that the study does not ask for any more."""
+    cost_per_run: Mapping[str, Cost] = field(default_factory=dict)
+    """Condition -> mean over its runs."""
     figures: tuple[str, ...] = ()
     """Those that were drawn, relative to RESULTS.md."""
 
@@ -135,7 +151,7 @@ class JobInfo:
     profile: str
     submitted: str | None = None
     ended: str | None = None
-    device_hours: float | None = None
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True)
@@ -185,13 +201,13 @@ class ReportInput:
     """What the study was about, for the scope line: "20x20 matrices, this generator, ..."."""
     jobs: tuple[JobInfo, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
-    hours_unit: str = "GPU-hours"
-    """"CPU-hours" where no GPU was used."""
     deviations: tuple[str, ...] = ()
     """From the plan, beyond those that the analyses found."""
     files: tuple[FileInfo, ...] = ()
     reproduce: tuple[str, ...] = ()
     """Shell commands, one per line."""
+    reproduce_note: str = ""
+    """Why no commit alone gives these runs; empty when one does."""
 
     def marks(self, phase: PhaseInfo) -> tuple[str, ...]:
         """What every verdict of a phase is marked with.

@@ -3,7 +3,7 @@
 Owns what stands in which cell; sentences live in templates/results/wording.md.j2.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -16,6 +16,7 @@ from pipeline.analysis.multiseed import Arm, MultiseedAnalysis
 from pipeline.analysis.references import Distance, Position
 from pipeline.analysis.stats import Interval, TTest
 from pipeline.analysis.table import AnalysisPlan, Hole, Measurement, ResultTable, RunRow
+from pipeline.report_input import PhaseInfo
 
 NOT_DEFINED = Markup("not defined")
 
@@ -231,9 +232,43 @@ def seed_places(arms: Sequence[Arm]) -> int:
 
 
 def job_ids(runs: Sequence[RunRow]) -> Markup:
-    """Return the jobs that made some runs."""
-    ids = dict.fromkeys(run.facts.job_id for run in runs if run.facts.job_id)
-    return Markup(", ".join(markdown.escape(job) for job in ids)) or markdown.NOT_RECORDED
+    """Return the jobs that made some runs, and how many tasks of each did."""
+    tasks: dict[str, set[int]] = {}
+    for run in runs:
+        if run.facts.job_id:
+            found = tasks.setdefault(run.facts.job_id, set())
+            found.update([] if run.facts.array_index is None else [run.facts.array_index])
+    names = [
+        markdown.escape(job) + (f" ({len(indices)} tasks)" if len(indices) > 1 else "")
+        for job, indices in tasks.items()
+    ]
+    return Markup(", ".join(names)) or markdown.NOT_RECORDED
+
+
+@dataclass(frozen=True)
+class Place:
+    """One task, or where its number is not known one node, and the runs with a result from it."""
+
+    phase: str
+    job_id: str | None
+    array_index: int | None
+    node: str | None
+    runs: Mapping[str, tuple[int, ...]]
+    """Condition -> seeds."""
+
+
+def places_of(phases: Iterable[PhaseInfo]) -> list[Place]:
+    """Return where each run with a result ran, by phase, job and array index."""
+    return [place for phase in phases for place in _places(phase.id, phase.rows)]
+
+
+def _places(phase: str, rows: Sequence[RunRow]) -> list[Place]:
+    runs: dict[tuple[str | None, int | None, str | None], dict[str, tuple[int, ...]]] = {}
+    for row in rows:
+        seeds = runs.setdefault((row.facts.job_id, row.facts.array_index, row.facts.node), {})
+        seeds[row.condition] = (*seeds.get(row.condition, ()), row.seed)
+    places = [Place(phase, *place, seeds) for place, seeds in runs.items()]
+    return sorted(places, key=lambda p: (p.job_id or "", p.array_index or 0))
 
 
 @dataclass(frozen=True)

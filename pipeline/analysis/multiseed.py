@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pipeline.analysis import stats
 from pipeline.analysis.checks import find_deviations, refuse_mixed_data
 from pipeline.analysis.hypotheses import Comparison, assess
-from pipeline.analysis.pilot import mean_device_seconds
 from pipeline.analysis.references import Distance, distance, reference_values
 from pipeline.analysis.stats import Descriptives, StatisticsError, describe
 from pipeline.analysis.table import (
@@ -35,7 +34,6 @@ class Arm:
     """Further metrics, described but never tested."""
     evaluation_error: float | None
     """Largest standard error of one run's own evaluation; None when not measured."""
-    device_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,6 @@ def _arm(condition: str, table: ResultTable, plan: AnalysisPlan) -> Arm:
         described=describe(values, 1 - plan.alpha) if runs else None,
         others=others,
         evaluation_error=max(errors, default=None),
-        device_seconds=mean_device_seconds(runs),
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.analysis.table import (
 )
 from pipeline.report_input import (
     ConditionInfo,
+    Cost,
     FileInfo,
     JobInfo,
     PhaseInfo,
@@ -163,7 +164,8 @@ def report_input() -> ReportInput:
                 done,
                 table(),
                 phase_1,
-                device_hours=45.0,
+                cost=Cost(45.0, 45.0),
+                cost_per_run={name: Cost(1.5, 1.5) for name in CONDITIONS},
                 confirmatory=True,
                 figures=("figures/multiseed-strip.svg", "figures/multiseed-forest.svg"),
             ),
@@ -173,7 +175,7 @@ def report_input() -> ReportInput:
         ),
         scope="20x20 matrices, this generator, this architecture, 100,000 steps",
         jobs=tuple(
-            JobInfo(job, "multiseed", 10, "slurm", "2026-01-23", "2026-01-24", 15.0)
+            JobInfo(job, "multiseed", 10, "slurm", "2026-01-23", "2026-01-24", Cost(15.0, 15.0))
             for job in JOBS.values()
         ),
         provenance=provenance_of((*pilot.rows, *rows)),

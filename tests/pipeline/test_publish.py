@@ -16,13 +16,18 @@ from pipeline.report_input import PhaseStatus, ReportInput
 from pipeline.site import Site, open_site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
 from pipeline.workspace import Workspace
+from tests.pipeline.conftest import edit
 
 TOKEN = "0123456789"
 STATUSES = {"failed": RunStatus.FAILED, "running": RunStatus.RUNNING, "queued": RunStatus.QUEUED}
 
 
 def filled(
-    site: Site, fates: Mapping[str, str] | None = None, state: State | None = None, gpu_s: float = 0
+    site: Site,
+    fates: Mapping[str, str] | None = None,
+    state: State | None = None,
+    gpu_s: float = 0,
+    code: Mapping[str, object] | None = None,
 ) -> State:
     """A state in which every run has a result, but those whose key starts as `fates` says."""
     planned, _ = replanned(site, state)
@@ -34,7 +39,7 @@ def filled(
             continue
         runs[key] = replace(run, job=TOKEN + run.phase, task=0, tries=1)
         if fate == "done":
-            content = result_of(key, run, gpu_s)
+            content = result_of(key, run, gpu_s, code or {})
             folder = site.workspace.run_dir(key)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").write_bytes(content)
@@ -47,7 +52,7 @@ def filled(
             )
         else:
             runs[key] = replace(runs[key], status=STATUSES[fate], reason="loss is nan")
-    for phase in {run.phase for run in runs.values() if run.job}:
+    for phase in {run.phase for run in runs.values() if run.job and run.in_plan}:
         keys = tuple(key for key, run in runs.items() if run.phase == phase and run.job)
         jobs[TOKEN + phase] = JobRecord(
             phase=phase,
@@ -69,7 +74,7 @@ def frozen(site: Site, state: State) -> State:
     )
 
 
-def result_of(key: str, run: RunRecord, gpu_s: float, **changes: object) -> bytes:
+def result_of(key: str, run: RunRecord, gpu_s: float, code: Mapping[str, object]) -> bytes:
     """A result.json of a run; a handicap shows and every seed has its own luck."""
     value = 1.0 + 0.5 * (run.condition == "worse") + 0.01 * (run.seed % 7)
     value += 0.001 * ((run.seed * 3 + len(run.condition)) % 5)
@@ -83,9 +88,9 @@ def result_of(key: str, run: RunRecord, gpu_s: float, **changes: object) -> byte
         },
         "metrics": {"loss": measured}, "references": {},
         "data_digests": {"validation": "d" * 64}, "details": {"device": "cpu"}, "versions": {},
-        "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64},
+        "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64, **code},
         "started_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-02T02:00:00Z",
-        "wall_s": 7200.0, "device_s": 7200.0, "gpu_s": gpu_s, **changes,
+        "wall_s": 7200.0, "device_s": 7200.0, "gpu_s": gpu_s,
     }  # fmt: skip
     return json.dumps(record).encode()
 
@@ -243,3 +248,94 @@ def test_a_figure_that_cannot_be_written_is_told_in_one_line(site: Site) -> None
     (site.workspace.figures_dir / "multiseed-strip.svg").mkdir(parents=True)
     with pytest.raises(PipelineError, match=r"multiseed-strip.svg: cannot be written"):
         publish(site.workspace, site.study, filled(site))
+
+
+def section(text: str, heading: str) -> str:
+    """A section of the report, without its heading."""
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_gpu_hours_are_those_of_gpus_alone(site: Site) -> None:
+    """Without a GPU the column holds zeros, however long the tasks took."""
+    details = section(published(site, filled(site)), "Job details")
+    assert "| 1 Multi-seed validation | 0 | 16.00 |" in details
+    assert "| mean of one run, Baseline | 0 | 2.00 |" in details
+    assert re.search(r"\| 77 \| multiseed \|.*\| 0 \| 16.00 \|", details)
+
+
+def test_gpu_hours_and_task_hours_stand_apart(site: Site) -> None:
+    """Each from its own measurement."""
+    details = section(published(site, filled(site, gpu_s=3600)), "Job details")
+    assert "| 1 Multi-seed validation | 8.00 | 16.00 |" in details
+
+
+def test_where_each_run_ran_is_told_by_task(site: Site) -> None:
+    """Job, array index and node, runs of one task together; a job of many tasks counts them."""
+    text = published(site, filled(site))
+    row = "| multiseed | 77 | 1 | node1 | Baseline: 1; Handicapped: 1 |"
+    assert row in section(text, "Job details")
+    assert "| job | 77 (4 tasks) | 77 (4 tasks) |" in text
+
+
+def test_the_plan_says_once_that_it_is_frozen(site: Site) -> None:
+    """The state of the plan with its date."""
+    text = published(site, frozen(site, filled(site)))
+    assert "| state | frozen on 2026-01-01T00:00:00+00:00 |" in text
+
+
+def test_the_way_on_names_phases_of_the_study_alone(site: Site) -> None:
+    """Kinds of phases that the study does not declare are no suggestion."""
+    fates = {"multiseed": "planned"}
+    assert "its 8 planned runs come next" in section(
+        published(site, filled(site, fates)), "What the data suggest next"
+    )
+    done = section(published(site, filled(site)), "What the data suggest next")
+    assert "Not run" not in done
+    assert "\n\nEvery phase of the study is complete." in done
+
+
+def test_a_pilot_of_several_seeds_is_not_called_single_runs(workspace: Workspace) -> None:
+    """No inference either way, in words that fit."""
+    edit(workspace, "seeds = [1000]", 'seeds = "1000-1002"')
+    site = open_site(workspace, None)
+    text = published(site, filled(site))
+    assert "no inference is drawn from a pilot, here of up to 3 seeds per condition" in text
+    assert "single runs" not in text
+
+
+def test_phases_that_the_study_dropped_are_not_called_not_run(workspace: Workspace) -> None:
+    """Runs were submitted and cost time; they are named and not counted."""
+    site = open_site(workspace, None)
+    before = filled(site)
+    edit(workspace, "[phases.multiseed]", '[phases.confirm]\nkind = "multiseed"')
+    edit(workspace, "[phases.pilot]\nseeds = [1000]", "[phases.pilot]\nseeds = [1001]")
+    now = open_site(workspace, None)
+    state = replace(filled(now, {"": "planned"}, state=before), frozen_plan=None)
+
+    text = published(now, state)
+
+    assert (
+        "| 2 Multi-seed validation | not in the study any more | 8 submitted, none planned" in text
+    )
+    assert "8 submitted runs of an earlier version of the study are kept and not counted." in text
+    assert "| 2 Multi-seed validation | 0 | 16.00 |" in section(text, "Job details")
+    pilot = section(text, "Phase 0: Pilot")
+    assert "Not run. 2 submitted runs of an earlier version" in pilot
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "checkout"),
+    [
+        ({"commit": "c" * 40, "dirty": False}, "pipeline advance", True),
+        ({"commit": "c" * 40, "dirty": True}, "cannot be reproduced from the commit alone", False),
+        ({"commit": None, "dirty": None}, "10 of 10 runs record no commit", False),
+    ],
+)
+def test_a_checkout_is_promised_only_where_it_suffices(
+    site: Site, code: dict[str, object], said: str, checkout: bool
+) -> None:
+    """Uncommitted changes are in no commit."""
+    state = filled(site, code=code)
+    reproduce = section(published(site, state), "How to reproduce")
+    assert said in reproduce
+    assert ("git checkout" in reproduce) == checkout

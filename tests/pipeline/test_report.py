@@ -291,7 +291,7 @@ def test_workspace_templates_come_first(tmp_path: Path) -> None:
     [
         ("{{ report.nothing }}", "no attribute 'nothing'"),
         ("{{ plan.alpha }}", "0.05 would be printed without a format"),
-        ("{{ report.phases[0].device_hours }}", "None would be printed without a format"),
+        ("{{ report.phases[0].cost.gpu_hours }}", "None would be printed without a format"),
         ("{% if %}", "RESULTS.md.j2 is wrong"),
         ("{% include 'gone.md.j2' %}", "no template gone.md.j2"),
     ],
@@ -339,3 +339,19 @@ def test_values_have_three_digits_of_their_error(
 ) -> None:
     """More digits would be noise, fewer would hide the difference."""
     assert markdown.number(value, error) == shown
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [
+        (45.0, "45.00"),
+        (0.5, "0.5"),
+        (0.0123, "0.012"),
+        (1.2e-6, "< 0.001"),
+        (0.0, "0"),
+        (None, "not recorded"),
+    ],
+)
+def test_hours_are_never_powers_of_ten(hours: float | None, shown: str) -> None:
+    """What is too short to matter says so."""
+    assert markdown.hours(hours) == shown
