@@ -4,6 +4,7 @@ Owns the seam to jinja2. Templates never print a bare value: text is escaped, nu
 format, and a value that is missing stops the rendering instead of appearing as "None".
 """
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +90,53 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
             },
             deviations=_deviations(report, labels),
         )
-    except jinja2.TemplateNotFound as error:
-        searched = ", ".join(str(folder) for folder in template_dirs)
-        raise PipelineError(f"no template {error.name} in {searched}") from error
-    except jinja2.TemplateError as error:
-        where = getattr(error, "name", None) or TEMPLATE
-        raise PipelineError(f"the report's template {where} is wrong: {error.message}") from error
+    except PipelineError:
+        raise
+    except Exception as error:  # a template may raise anything, such as ZeroDivisionError
+        raise _template_error(error, template_dirs) from error
     return _tidy(text)
+
+
+def _template_error(error: Exception, template_dirs: Sequence[Path]) -> PipelineError:
+    """The error as a user needs it: which file, which line, what is wrong."""
+    if isinstance(error, jinja2.TemplateNotFound):
+        searched = ", ".join(str(folder) for folder in template_dirs)
+        return PipelineError(f"no template {error.name} in {searched}")
+    message = str(error)
+    if isinstance(error, jinja2.TemplateError):
+        message = error.message or message
+    else:
+        message = f"{type(error).__name__}: {message}"
+    return PipelineError(f"{_template_line(error)}: the report's template is wrong: {message}")
+
+
+def _template_line(error: Exception) -> str:
+    """Where in the templates an error arose: the innermost of their lines that led to it."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.filename or error.name or TEMPLATE}:{error.lineno}"
+    lines = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.endswith(".j2")
+    ]
+    return lines[-1] if lines else TEMPLATE
+
+
+class _Loader(jinja2.FileSystemLoader):
+    """Names the file that cannot be read."""
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        try:
+            return super().get_source(environment, template)
+        except (OSError, UnicodeDecodeError) as error:
+            if isinstance(error, jinja2.TemplateNotFound):  # which is an OSError, too
+                raise
+            places = (Path(folder) / template for folder in self.searchpath)
+            path = next((place for place in places if place.is_file()), template)
+            why = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise PipelineError(f"{path}: the report's template cannot be read ({why})") from error
 
 
 def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
@@ -156,7 +197,7 @@ def _tidy(text: str) -> str:
 
 def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([str(folder) for folder in template_dirs]),
+        loader=_Loader([str(folder) for folder in template_dirs]),
         undefined=jinja2.StrictUndefined,
         autoescape=True,  # keeps apart what is Markdown already and what is text
         finalize=_printed,
