@@ -1,13 +1,13 @@
-"""The figures beside RESULTS.md: SVG files whose bytes depend on the data alone.
+"""The figures beside RESULTS.md: SVG whose bytes depend on the data alone.
 
 Owns the only use of matplotlib. No figure says more than the tables do; each states n, the kind
 of interval and the seeds. Backgrounds are opaque, so they read in light and dark viewers alike.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +20,7 @@ from pipeline import markdown
 from pipeline.analysis.multiseed import Arm, MultiseedAnalysis
 from pipeline.analysis.stats import Interval
 from pipeline.analysis.table import metric_label
+from pipeline.errors import PipelineError
 
 # Okabe & Ito's palette, told apart with any colour vision; the reference condition is grey.
 BLUE = "#0072B2"
@@ -49,37 +50,46 @@ NEAR = 0.75
 NOTE: Any = {"fontsize": 8.5, "color": GREY, "x": 0.02, "ha": "left"}
 
 
-def draw_figures(
-    analyses: Sequence[object], labels: Mapping[str, str], out_dir: Path, *, post_hoc: bool = False
-) -> list[str]:
-    """Draw what there is to draw and return the names of the files in `out_dir`.
+def figures_of(
+    analysis: object, labels: Mapping[str, str], marks: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """Draw what there is to draw of a phase; return SVG by file name, which names the phase.
 
-    `labels` gives the conditions' names as the report prints them; `post_hoc` marks the verdicts.
-    Analyses without a figure of their own are passed over.
+    `labels` gives the conditions' names as the report prints them; `marks` stand behind verdicts.
+    An analysis without a figure of its own gives none.
+
+    Raises:
+        PipelineError: matplotlib cannot draw the figure.
     """
-    names: list[str] = []
-    out_dir.mkdir(parents=True, exist_ok=True)
-    for analysis in analyses:
-        if isinstance(analysis, MultiseedAnalysis):
-            with mpl.rc_context(STYLE):
-                names += _draw(analysis, labels, out_dir, post_hoc)
-    return names
+    if not isinstance(analysis, MultiseedAnalysis):
+        return {}
+    drawn = {}
+    with mpl.rc_context(STYLE):
+        if any(arm.runs for arm in analysis.arms):
+            name = f"{analysis.phase}-strip.svg"
+            drawn[name] = _svg(name, lambda: strip(analysis, labels))
+        rows = _forest_rows(analysis, labels, marks)
+        if rows:
+            name = f"{analysis.phase}-forest.svg"
+            drawn[name] = _svg(name, lambda: forest(analysis, rows, labels))
+    return drawn
 
 
-def _draw(
-    analysis: MultiseedAnalysis, labels: Mapping[str, str], out_dir: Path, post_hoc: bool
-) -> list[str]:
-    figures = {}
-    if any(arm.runs for arm in analysis.arms):
-        figures["strip.svg"] = strip(analysis, labels)
-    rows = _forest_rows(analysis, labels, post_hoc)
-    if rows:
-        figures["forest.svg"] = forest(analysis, rows, labels)
-    for name, figure in figures.items():
-        figure.savefig(
-            out_dir / name, bbox_inches="tight", metadata={"Date": None, "Creator": None}
+def _svg(name: str, draw: Callable[[], Figure]) -> bytes:
+    buffer = BytesIO()
+    try:
+        draw().savefig(
+            buffer,
+            format="svg",
+            bbox_inches="tight",
+            metadata={"Date": None, "Creator": None},
         )
-    return list(figures)
+    except Exception as error:  # whatever a font, a backend or a setting of the user raises
+        raise PipelineError(
+            f"figures/{name} cannot be drawn ({type(error).__name__}: {error}); the results are "
+            "safe: `pipeline report` draws it once that is mended"
+        ) from error
+    return buffer.getvalue()
 
 
 def strip(analysis: MultiseedAnalysis, labels: Mapping[str, str]) -> Figure:
@@ -198,9 +208,9 @@ class ForestRow:
 
 
 def _forest_rows(
-    analysis: MultiseedAnalysis, labels: Mapping[str, str], post_hoc: bool
+    analysis: MultiseedAnalysis, labels: Mapping[str, str], marks: Sequence[str]
 ) -> list[ForestRow]:
-    rows = []
+    rows, mark = [], f" ({', '.join(marks)})" if marks else ""
     for c in analysis.comparisons:
         if c.tested is None or c.tested.percent.interval is None:
             continue
@@ -209,7 +219,7 @@ def _forest_rows(
         rows.append(
             ForestRow(
                 f"{candidate}\nagainst {reference}",
-                c.verdict.outcome.value + (" (POST-HOC)" if post_hoc else ""),
+                c.verdict.outcome.value + mark,
                 c.seeds,
                 c.tested.percent.value,
                 c.tested.percent.interval,

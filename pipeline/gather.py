@@ -6,11 +6,11 @@ from typing import Any
 
 from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
-from pipeline.analysis.table import AnalysisPlan, Hypothesis, ResultTable, RunRow
+from pipeline.analysis.table import AnalysisPlan, HoleReason, Hypothesis, ResultTable, RunRow
 from pipeline.collect import table_of
-from pipeline.reconcile import counts
 from pipeline.report_input import (
     ConditionInfo,
+    Cost,
     FileInfo,
     JobInfo,
     PhaseAnalysis,
@@ -21,7 +21,7 @@ from pipeline.report_input import (
     SealState,
     provenance_of,
 )
-from pipeline.state import JobRecord, State
+from pipeline.state import JobRecord, RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.workspace import Workspace
 
@@ -32,7 +32,6 @@ _TITLES = {
     "sweep": "Hyperparameter sweep",
     "alternatives": "Alternatives",
 }
-_FIGURES = {"multiseed": ("figures/strip.svg", "figures/forest.svg")}
 _HOUR_S = 3600
 
 
@@ -47,11 +46,12 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
     tables = {name: table_of(workspace, study, state, name) for name in study.file.phases}
     rows = [row for table in tables.values() for row in table.rows]
     phases = [_phase(study, state, tables[name], plan, hypotheses) for name in tables]
-    declared = {phase.kind for phase in study.file.phases.values()}
+    phases += _dropped(study, state)
+    named = {phase.kind for phase in study.file.phases.values()} | {phase.id for phase in phases}
     absent = [
-        PhaseInfo(kind, title, PhaseStatus.NOT_RUN, 0, 0)
+        PhaseInfo(kind, title, PhaseStatus.NOT_RUN)
         for kind, title in _TITLES.items()
-        if kind not in declared
+        if kind not in named
     ]
     shared, conditions = _configs(study)
     return ReportInput(
@@ -66,10 +66,10 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         scope=_scope(study),
         jobs=tuple(_jobs(state, rows)),
         provenance=provenance_of(rows),
-        hours_unit="GPU-hours" if _used_gpus(state) else "CPU task-hours",
         deviations=tuple(_deviations(state)),
         files=_files(),
         reproduce=_reproduce(rows, state.profile),
+        reproduce_note=_reproduce_note(rows),
     )
 
 
@@ -106,37 +106,81 @@ def _phase(
     hypotheses: tuple[Hypothesis, ...],
 ) -> PhaseInfo:
     kind = study.file.phases[table.phase].kind
-    complete = not table.holes
-    seconds = [r.device_seconds for r in state.runs_of(table.phase).values() if r.device_seconds]
+    complete = _analysable(state, table)
+    ever = [run for run in state.runs.values() if run.phase == table.phase]
     return PhaseInfo(
         id=table.phase,
-        title=_TITLES[kind],
-        status=_status(state, table),
-        done=len(table.rows),
-        total=len(table.planned),
-        analysis=_analysis(kind, table, plan, hypotheses) if complete else None,
-        holes=table.holes,
-        device_hours=sum(seconds) / _HOUR_S if seconds else None,
-        figures=_FIGURES.get(kind, ()) if complete else (),
+        title=_title(table.phase, kind),
+        status=PhaseStatus.COMPLETE if complete else _status(state, table),
+        table=table,
+        analysis=_analysis(study, table, plan, hypotheses) if complete else None,
+        dropped=_gone(ever),
+        cost=_cost(ever),
+        cost_per_run=_cost_per_run(state, table),
+        confirmatory=study.file.phases[table.phase].confirmatory,
+        begun_unfrozen=_begun_unfrozen(state, table.phase),
     )
 
 
+def _dropped(study: Study, state: State) -> list[PhaseInfo]:
+    """Phases that the study does not have any more, although runs of them were submitted."""
+    found = []
+    for name, record in state.phases.items():
+        runs = [run for run in state.runs.values() if run.phase == name]
+        if name not in study.file.phases and _gone(runs):
+            title = _title(name, record.kind)
+            cost = _cost(runs)
+            found.append(
+                PhaseInfo(name, title, PhaseStatus.DROPPED, dropped=_gone(runs), cost=cost)
+            )
+    return found
+
+
+def _gone(runs: Sequence[RunRecord]) -> int:
+    return sum(not run.in_plan and run.tries > 0 for run in runs)
+
+
 def _analysis(
-    kind: str, table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
+    study: Study, table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
 ) -> PhaseAnalysis:
-    if kind == "pilot":
+    """Analyse by kind; an exploratory phase may run too few conditions for some hypotheses."""
+    phase = study.file.phases[table.phase]
+    if phase.kind == "pilot":
         return analyse_pilot(table, plan.metric)
+    if not phase.confirmatory:
+        ran = set(table.conditions)
+        hypotheses = tuple(
+            h for h in hypotheses if {h.candidate, h.reference, plan.reference_condition} <= ran
+        )
     return analyse_multiseed(table, plan, hypotheses)
 
 
+def _title(phase: str, kind: str) -> str:
+    title = _TITLES.get(kind, kind)
+    return title if phase == kind else f"{title} ({phase})"
+
+
+def _begun_unfrozen(state: State, phase: str) -> bool:
+    """Was anything of the phase submitted before the plan was frozen?"""
+    frozen = state.plan_frozen_at
+    jobs = (job for job in state.jobs.values() if job.phase == phase and job.job_id is not None)
+    return frozen is not None and any(job.submitted_at < frozen for job in jobs)
+
+
+def _analysable(state: State, table: ResultTable) -> bool:
+    """Is there no hole that may still be filled?
+
+    Failed runs may be tried again, so they count as such until a person has decided otherwise.
+    """
+    accepted = state.phases[table.phase].accepted_failed
+    return all(accepted and hole.reason is HoleReason.FAILED for hole in table.holes)
+
+
 def _status(state: State, table: ResultTable) -> PhaseStatus:
-    runs = state.runs_of(table.phase).values()
-    tally = counts(runs)
-    if tally["failed"]:
+    """How far a phase is that cannot be analysed yet."""
+    if any(hole.reason is HoleReason.FAILED for hole in table.holes):
         return PhaseStatus.NEEDS_PERSON
-    if tally["done"] == tally["total"]:
-        return PhaseStatus.COMPLETE
-    started = any(run.tries for run in runs)
+    started = any(run.tries for run in state.runs_of(table.phase).values())
     return PhaseStatus.RUNNING if started else PhaseStatus.NOT_RUN
 
 
@@ -202,21 +246,47 @@ def _jobs(state: State, rows: Sequence[RunRow]) -> list[JobInfo]:
             profile=job.profile,
             submitted=job.submitted_at,
             ended=ended.get(token) or None,
-            device_hours=_job_hours(state, token, job),
+            cost=_job_cost(state, token, job),
         )
         for token, job in jobs
     ]
 
 
-def _job_hours(state: State, token: str, job: JobRecord) -> float | None:
-    """Device-hours of the job's results; None while it has none."""
+def _job_cost(state: State, token: str, job: JobRecord) -> Cost:
     runs = [state.runs[key] for task in job.tasks for key in task.runs]
-    seconds = [run.device_seconds for run in runs if run.job == token and run.device_seconds]
-    return sum(seconds) / _HOUR_S if seconds else None
+    return _cost([run for run in runs if run.job == token])
 
 
-def _used_gpus(state: State) -> bool:
-    return any(run.gpu_seconds for run in state.runs.values())
+def _cost_per_run(state: State, table: ResultTable) -> dict[str, Cost]:
+    costs = {}
+    for condition in table.conditions:
+        runs = [
+            run
+            for run in state.runs_of(table.phase).values()
+            if run.condition == condition and run.status is RunStatus.DONE
+        ]
+        whole = _cost(runs)
+        costs[condition] = Cost(
+            _share(whole.gpu_hours, len(runs)), _share(whole.task_hours, len(runs))
+        )
+    return costs
+
+
+def _share(hours: float | None, runs: int) -> float | None:
+    return None if hours is None else hours / runs
+
+
+def _cost(runs: Sequence[RunRecord]) -> Cost:
+    """Of the runs that have a result: no other has recorded its time."""
+    done = [run for run in runs if run.status is RunStatus.DONE]
+    return Cost(
+        _hours([run.gpu_seconds for run in done]), _hours([run.device_seconds for run in done])
+    )
+
+
+def _hours(seconds: Sequence[float | None]) -> float | None:
+    known = [value for value in seconds if value is not None]
+    return sum(known) / _HOUR_S if known and len(known) == len(seconds) else None
 
 
 def _deviations(state: State) -> list[str]:
@@ -242,6 +312,28 @@ def _files() -> tuple[FileInfo, ...]:
 
 
 def _reproduce(rows: Sequence[RunRow], profile: str) -> tuple[str, ...]:
-    commits = sorted({row.facts.commit for row in rows if row.facts.commit})
-    checkout = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
+    commits = _commits(rows)
+    checkout = [] if _reproduce_note(rows) or not commits else [f"git checkout {commits[0]}"]
     return (*checkout, f"pipeline advance --watch --profile {profile}")
+
+
+def _reproduce_note(rows: Sequence[RunRow]) -> str:
+    """A checkout is promised only where one commit holds all the code that ran."""
+    commits = _commits(rows)
+    dirty = sum(row.facts.dirty is True for row in rows)
+    bare = sum(row.facts.commit is None for row in rows)
+    if dirty:
+        known = f" ({', '.join(commits)})" if commits else ""
+        return (
+            f"{dirty} of {len(rows)} runs come from a working tree with uncommitted changes, "
+            f"which cannot be reproduced from the commit alone{known}."
+        )
+    if bare:
+        return f"{bare} of {len(rows)} runs record no commit, so the code has to be told otherwise."
+    if len(commits) > 1:
+        return f"The runs come from {len(commits)} commits: {', '.join(commits)}."
+    return ""
+
+
+def _commits(rows: Sequence[RunRow]) -> list[str]:
+    return sorted({row.facts.commit for row in rows if row.facts.commit})

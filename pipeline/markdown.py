@@ -16,6 +16,7 @@ from pipeline.analysis.stats import Interval
 NOT_MEASURED = Markup("not measured")
 NOT_RECORDED = Markup("not recorded")
 P_FLOOR = 1e-6
+HOURS_FLOOR = 0.001
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
@@ -134,10 +135,14 @@ def seconds(value: float | None) -> Markup:
 
 
 def hours(value: float | None) -> Markup:
-    """Return hours to two decimals, or to three digits where those would show nothing."""
+    """Return hours to two decimals, to two digits below one hour, and never as a power of ten."""
     if value is None:
         return NOT_RECORDED
-    return Markup(f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.2g}")
+    if value == 0:
+        return Markup("0")
+    if value < HOURS_FLOOR:
+        return Markup(f"< {HOURS_FLOOR}")
+    return Markup(f"{value:.2f}" if value >= 1 else f"{value:.2g}")
 
 
 def seeds(values: tuple[int, ...]) -> Markup:

@@ -1,9 +1,11 @@
 """Writes RESULTS.md and its figures from the results as they are now."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.figures import draw_figures
+from pipeline.figures import figures_of
 from pipeline.files import write_atomic
 from pipeline.gather import gather
 from pipeline.replan import replanned
@@ -13,6 +15,8 @@ from pipeline.state import State
 from pipeline.study import Study
 from pipeline.workspace import Workspace
 
+_SHOWN = re.compile(r"\]\((figures/[^)\s]+\.svg)\)")
+
 
 def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
     """Analyse, draw and render; return the files written.
@@ -21,12 +25,32 @@ def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
         PipelineError: results are missing, changed or not comparable, or a file cannot be written.
     """
     report = gather(workspace, study, state)
-    analyses = [phase.analysis for phase in report.phases if phase.analysis is not None]
     labels = {condition.name: condition.label for condition in report.conditions}
-    text = render_report(report, workspace.template_dirs())
-    names = draw_figures(analyses, labels, workspace.figures_dir, post_hoc=report.seal.post_hoc)
+    drawn = [figures_of(phase.analysis, labels, report.marks(phase)) for phase in report.phases]
+    figures = {workspace.figures_dir / name: svg for of in drawn for name, svg in of.items()}
+    phases = tuple(
+        replace(phase, figures=tuple(workspace.relative(workspace.figures_dir / n) for n in of))
+        for phase, of in zip(report.phases, drawn, strict=True)
+    )
+    text = render_report(replace(report, phases=phases), workspace.template_dirs())
+    if figures and workspace.figures_dir.exists() and not workspace.figures_dir.is_dir():
+        raise PipelineError(
+            f"{workspace.figures_dir}: is a file, and the figures need a folder of that name; "
+            "move it away and run the command again"
+        )
+    for path, svg in figures.items():
+        write_atomic(path, svg)
     write_atomic(workspace.report_file, text.encode())
-    return [workspace.report_file, *(workspace.figures_dir / name for name in names)]
+    return [workspace.report_file, *figures]
+
+
+def outputs_exist(workspace: Workspace) -> bool:
+    """Are the report and every figure that it shows there? Reads the report, analyses nothing."""
+    try:
+        text = workspace.report_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return all((workspace.root / name).is_file() for name in _SHOWN.findall(text))
 
 
 def publish_current(site: Site) -> list[Path]:

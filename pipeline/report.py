@@ -4,7 +4,8 @@ Owns the seam to jinja2. Templates never print a bare value: text is escaped, nu
 format, and a value that is missing stops the rendering instead of appearing as "None".
 """
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,39 @@ from pipeline.errors import PipelineError
 from pipeline.report_input import PhaseInfo, ReportInput
 
 TEMPLATE = "RESULTS.md.j2"
-FORMATS = (
-    "code decimal number short percent margin level interval percent_interval p_cell p_text "
-    "hours seconds seeds link"
-)
-LOOKUPS = (
-    "decision_rows check_rows seed_rows seed_places reference_groups distance_cell "
-    "other_margins turns metric_names job_ids"
-)
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "code": markdown.code,
+    "decimal": markdown.decimal,
+    "hours": markdown.hours,
+    "interval": markdown.interval,
+    "level": markdown.level,
+    "link": markdown.link,
+    "margin": markdown.margin,
+    "metric": metric_label,
+    "number": markdown.number,
+    "p_cell": markdown.p_cell,
+    "p_text": markdown.p_text,
+    "percent": markdown.percent,
+    "percent_interval": markdown.percent_interval,
+    "seconds": markdown.seconds,
+    "seeds": markdown.seeds,
+    "short": markdown.short,
+}
+FUNCTIONS: Mapping[str, Callable[..., object]] = {
+    "check_rows": report_tables.check_rows,
+    "decision_rows": report_tables.decision_rows,
+    "distance_cell": report_tables.distance_cell,
+    "failures": report_tables.failures,
+    "job_ids": report_tables.job_ids,
+    "metric_names": report_tables.metric_names,
+    "other_margins": report_tables.other_margins,
+    "places_of": report_tables.places_of,
+    "reference_groups": report_tables.reference_groups,
+    "seed_places": report_tables.seed_places,
+    "seed_rows": report_tables.seed_rows,
+    "turns": report_tables.turns,
+    "value_rows": report_tables.value_rows,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +75,8 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
     phases = tuple(_numbered(number, info) for number, info in enumerate(report.phases))
     labels = {condition.name: condition.label for condition in report.conditions}
     environment.globals["label"] = lambda name: labels.get(name, name)
-    environment.globals["post_hoc"] = report.seal.post_hoc
+    environment.globals["mark"] = lambda c: _mark(report, c.phase)
+    environment.globals["where"] = lambda phase: _where(phases, phase)
     environment.globals["plan"] = report.plan
     analyses = [phase.multiseed for phase in phases if phase.multiseed]
     try:
@@ -58,15 +85,58 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
             phases=phases,
             analyses=analyses,
             comparisons=[c for analysis in analyses for c in analysis.comparisons],
-            deviations=_deviations(report),
+            marks={
+                mark for phase in phases if phase.multiseed for mark in report.marks(phase.info)
+            },
+            deviations=_deviations(report, labels),
         )
-    except jinja2.TemplateNotFound as error:
-        searched = ", ".join(str(folder) for folder in template_dirs)
-        raise PipelineError(f"no template {error.name} in {searched}") from error
-    except jinja2.TemplateError as error:
-        where = getattr(error, "name", None) or TEMPLATE
-        raise PipelineError(f"the report's template {where} is wrong: {error.message}") from error
+    except PipelineError:
+        raise
+    except Exception as error:  # a template may raise anything, such as ZeroDivisionError
+        raise _template_error(error, template_dirs) from error
     return _tidy(text)
+
+
+def _template_error(error: Exception, template_dirs: Sequence[Path]) -> PipelineError:
+    """The error as a user needs it: which file, which line, what is wrong."""
+    if isinstance(error, jinja2.TemplateNotFound):
+        searched = ", ".join(str(folder) for folder in template_dirs)
+        return PipelineError(f"no template {error.name} in {searched}")
+    message = str(error)
+    if isinstance(error, jinja2.TemplateError):
+        message = error.message or message
+    else:
+        message = f"{type(error).__name__}: {message}"
+    return PipelineError(f"{_template_line(error)}: the report's template is wrong: {message}")
+
+
+def _template_line(error: Exception) -> str:
+    """Where in the templates an error arose: the innermost of their lines that led to it."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.filename or error.name or TEMPLATE}:{error.lineno}"
+    lines = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.endswith(".j2")
+    ]
+    return lines[-1] if lines else TEMPLATE
+
+
+class _Loader(jinja2.FileSystemLoader):
+    """Names the file that cannot be read."""
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        try:
+            return super().get_source(environment, template)
+        except (OSError, UnicodeDecodeError) as error:
+            if isinstance(error, jinja2.TemplateNotFound):  # which is an OSError, too
+                raise
+            places = (Path(folder) / template for folder in self.searchpath)
+            path = next((place for place in places if place.is_file()), template)
+            why = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise PipelineError(f"{path}: the report's template cannot be read ({why})") from error
 
 
 def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
@@ -79,9 +149,41 @@ def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
     )
 
 
-def _deviations(report: ReportInput) -> tuple[str, ...]:
-    found = [d for phase in report.phases if phase.analysis for d in phase.analysis.deviations]
+def _mark(report: ReportInput, phase: str) -> str:
+    """What stands behind a verdict of a phase."""
+    (info,) = (info for info in report.phases if info.id == phase and info.analysis)
+    marks = report.marks(info)
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _where(phases: Sequence[NumberedPhase], phase: str) -> str:
+    """Where a verdict stands; empty when only one phase gives any."""
+    giving = {numbered.info.id: numbered.number for numbered in phases if numbered.multiseed}
+    return f" in phase {giving[phase]}, {phase}" if len(giving) > 1 else ""
+
+
+def _deviations(report: ReportInput, labels: Mapping[str, str]) -> tuple[str, ...]:
+    found = [sentence for phase in report.phases for sentence in _deviations_of(phase, labels)]
     return tuple(dict.fromkeys((*report.deviations, *found)))
+
+
+def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
+    """A failed run stays a missing pair, and is named (statistics: no seed is replaced)."""
+    found = list(phase.analysis.deviations) if phase.analysis else []
+    if phase.confirmatory and phase.begun_unfrozen:
+        found.append(f"Phase {phase.id}: runs were submitted before the plan was frozen.")
+    if phase.without_failed:
+        count = len(phase.failed)
+        found.append(
+            f"Phase {phase.id}: the phase was analysed without {count} failed "
+            f"run{'s' * (count != 1)}, as decided by a person."
+        )
+    for failure in report_tables.failures(phase.failed):
+        seeds = f"seed{'s' * (len(failure.seeds) != 1)} {markdown.seeds(failure.seeds)}"
+        why = f" ({failure.detail})" if failure.detail else ""
+        name = labels.get(failure.condition, failure.condition)
+        found.append(f"Phase {phase.id}: {name}, {seeds}: failed{why}.")
+    return found
 
 
 def _tidy(text: str) -> str:
@@ -95,20 +197,15 @@ def _tidy(text: str) -> str:
 
 def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([str(folder) for folder in template_dirs]),
+        loader=_Loader([str(folder) for folder in template_dirs]),
         undefined=jinja2.StrictUndefined,
         autoescape=True,  # keeps apart what is Markdown already and what is text
         finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({name: getattr(markdown, name) for name in FORMATS.split()})
-    environment.filters["metric"] = metric_label
-    environment.globals.update(
-        {name: getattr(report_tables, name) for name in LOOKUPS.split()},
-        all_runs=all_runs,
-        fence=fence,
-    )
+    environment.filters.update(FILTERS)
+    environment.globals.update(FUNCTIONS, all_runs=all_runs, fence=fence)
     return environment
 
 

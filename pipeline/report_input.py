@@ -11,7 +11,14 @@ from enum import StrEnum
 
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
-from pipeline.analysis.table import AnalysisPlan, Hole, Hypothesis, RunRow
+from pipeline.analysis.table import (
+    AnalysisPlan,
+    Hole,
+    HoleReason,
+    Hypothesis,
+    ResultTable,
+    RunRow,
+)
 
 PhaseAnalysis = PilotAnalysis | MultiseedAnalysis
 
@@ -23,6 +30,7 @@ class PhaseStatus(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     NEEDS_PERSON = "needs a person"
+    DROPPED = "not in the study any more"
 
 
 class SealState(StrEnum):
@@ -31,6 +39,16 @@ class SealState(StrEnum):
     OPEN = "not frozen"
     FROZEN = "frozen"
     CHANGED = "changed after it was frozen"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs took, in hours; None stands for "not recorded"."""
+
+    gpu_hours: float | None = None
+    """Of GPUs alone: 0 on a machine without."""
+    task_hours: float | None = None
+    """Of devices, where a task without a GPU counts as one device."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +68,62 @@ class PhaseInfo:
     id: str
     title: str
     status: PhaseStatus
-    done: int
-    total: int
+    table: ResultTable | None = None
+    """Every planned run, done or not; None without any."""
     analysis: PhaseAnalysis | None = None
-    holes: tuple[Hole, ...] = ()
-    device_hours: float | None = None
+    """None until no hole of the table may still be filled."""
+    confirmatory: bool = False
+    """The frozen plan covers this phase."""
+    begun_unfrozen: bool = False
+    """Runs of it were submitted before the plan was frozen."""
+    dropped: int = 0
+    """Runs once submitted that the study does not ask for any more."""
+    cost: Cost = Cost()
+    """Of all its results, those included that the study does not ask for any more."""
+    cost_per_run: Mapping[str, Cost] = field(default_factory=dict)
+    """Condition -> mean over its runs."""
     figures: tuple[str, ...] = ()
-    """Paths relative to RESULTS.md."""
-    note: str = ""
-    """One line, such as why a person is needed."""
+    """Those that were drawn, relative to RESULTS.md."""
 
     @property
-    def unfinished(self) -> bool:
-        """Is any planned run without a result?"""
-        return self.done < self.total
+    def rows(self) -> tuple[RunRow, ...]:
+        """The results so far."""
+        return self.table.rows if self.table else ()
+
+    @property
+    def holes(self) -> tuple[Hole, ...]:
+        """Planned runs without a result."""
+        return self.table.holes if self.table else ()
+
+    @property
+    def done(self) -> int:
+        """Number of runs with a result."""
+        return len(self.rows)
+
+    @property
+    def total(self) -> int:
+        """Number of planned runs."""
+        return len(self.table.planned) if self.table else 0
+
+    @property
+    def failed(self) -> tuple[Hole, ...]:
+        """Holes that stay, unless a person has the runs tried again."""
+        return tuple(hole for hole in self.holes if hole.reason is HoleReason.FAILED)
+
+    @property
+    def running(self) -> int:
+        """Number of runs that train now."""
+        return sum(hole.reason is HoleReason.RUNNING for hole in self.holes)
+
+    @property
+    def not_run(self) -> int:
+        """Number of runs that have not begun."""
+        return sum(hole.reason is HoleReason.NOT_RUN for hole in self.holes)
+
+    @property
+    def without_failed(self) -> bool:
+        """Was the phase analysed although runs of it failed?"""
+        return self.analysis is not None and bool(self.failed)
 
 
 @dataclass(frozen=True)
@@ -91,7 +151,7 @@ class JobInfo:
     profile: str
     submitted: str | None = None
     ended: str | None = None
-    device_hours: float | None = None
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True)
@@ -141,13 +201,23 @@ class ReportInput:
     """What the study was about, for the scope line: "20x20 matrices, this generator, ..."."""
     jobs: tuple[JobInfo, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
-    hours_unit: str = "GPU-hours"
-    """"CPU-hours" where no GPU was used."""
     deviations: tuple[str, ...] = ()
     """From the plan, beyond those that the analyses found."""
     files: tuple[FileInfo, ...] = ()
     reproduce: tuple[str, ...] = ()
     """Shell commands, one per line."""
+    reproduce_note: str = ""
+    """Why no commit alone gives these runs; empty when one does."""
+
+    def marks(self, phase: PhaseInfo) -> tuple[str, ...]:
+        """What every verdict of a phase is marked with.
+
+        Only a plan that was frozen before the runs of a confirmatory phase leaves it unmarked.
+        """
+        if not phase.confirmatory:
+            changed = self.seal.state is SealState.CHANGED
+            return ("exploratory", "POST-HOC") if changed else ("exploratory",)
+        return ("POST-HOC",) if self.seal.post_hoc or phase.begun_unfrozen else ()
 
 
 def provenance_of(rows: Iterable[RunRow]) -> Provenance:

@@ -3,7 +3,7 @@
 Owns what stands in which cell; sentences live in templates/results/wording.md.j2.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -15,7 +15,8 @@ from pipeline.analysis.hypotheses import Comparison
 from pipeline.analysis.multiseed import Arm, MultiseedAnalysis
 from pipeline.analysis.references import Distance, Position
 from pipeline.analysis.stats import Interval, TTest
-from pipeline.analysis.table import AnalysisPlan, Measurement, RunRow
+from pipeline.analysis.table import AnalysisPlan, Hole, Measurement, ResultTable, RunRow
+from pipeline.report_input import PhaseInfo
 
 NOT_DEFINED = Markup("not defined")
 
@@ -167,18 +168,61 @@ def _plus_minus(value: float | None) -> Markup:
 
 
 @dataclass(frozen=True)
+class SeedCell:
+    """A place in the table of values: a run, or why there is none, or nothing was planned."""
+
+    run: RunRow | None
+    hole: Hole | None
+
+
+@dataclass(frozen=True)
 class SeedRow:
-    """One line of the table of values: a seed and the run of each condition, or None."""
+    """One line of the table of values: a seed and a cell for each condition."""
 
     seed: int
-    runs: tuple[RunRow | None, ...]
+    cells: tuple[SeedCell, ...]
 
 
 def seed_rows(analysis: MultiseedAnalysis) -> list[SeedRow]:
-    """Return the values by seed, a row for every planned one."""
-    by_arm = [{row.seed: row for row in arm.runs} for arm in analysis.arms]
-    every = sorted({hole.seed for hole in analysis.holes}.union(*by_arm))
-    return [SeedRow(seed, tuple(runs.get(seed) for runs in by_arm)) for seed in every]
+    """Return an analysed phase's values by seed, a row for every planned one."""
+    runs = [run for arm in analysis.arms for run in arm.runs]
+    return _by_seed([arm.condition for arm in analysis.arms], runs, analysis.holes)
+
+
+def value_rows(table: ResultTable) -> list[SeedRow]:
+    """Return the values that there are so far by seed, a row for every planned one."""
+    return _by_seed(table.conditions, table.rows, table.holes)
+
+
+def _by_seed(
+    conditions: Sequence[str], rows: Sequence[RunRow], holes: Sequence[Hole]
+) -> list[SeedRow]:
+    runs = {(row.seed, row.condition): row for row in rows}
+    gaps = {(hole.seed, hole.condition): hole for hole in holes}
+    return [
+        SeedRow(
+            seed,
+            tuple(SeedCell(runs.get((seed, c)), gaps.get((seed, c))) for c in conditions),
+        )
+        for seed in sorted({seed for seed, _ in (*runs, *gaps)})
+    ]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Runs of a condition that failed for the same reason."""
+
+    condition: str
+    seeds: tuple[int, ...]
+    detail: str
+
+
+def failures(holes: Sequence[Hole]) -> list[Failure]:
+    """Return failed runs, those of equal fate together."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for hole in holes:
+        seeds.setdefault((hole.condition, hole.detail), []).append(hole.seed)
+    return [Failure(name, tuple(of), detail) for (name, detail), of in seeds.items()]
 
 
 def seed_places(arms: Sequence[Arm]) -> int:
@@ -188,9 +232,43 @@ def seed_places(arms: Sequence[Arm]) -> int:
 
 
 def job_ids(runs: Sequence[RunRow]) -> Markup:
-    """Return the jobs that made some runs."""
-    ids = dict.fromkeys(run.facts.job_id for run in runs if run.facts.job_id)
-    return Markup(", ".join(markdown.escape(job) for job in ids)) or markdown.NOT_RECORDED
+    """Return the jobs that made some runs, and how many tasks of each did."""
+    tasks: dict[str, set[int]] = {}
+    for run in runs:
+        if run.facts.job_id:
+            found = tasks.setdefault(run.facts.job_id, set())
+            found.update([] if run.facts.array_index is None else [run.facts.array_index])
+    names = [
+        markdown.escape(job) + (f" ({len(indices)} tasks)" if len(indices) > 1 else "")
+        for job, indices in tasks.items()
+    ]
+    return Markup(", ".join(names)) or markdown.NOT_RECORDED
+
+
+@dataclass(frozen=True)
+class Place:
+    """One task, or where its number is not known one node, and the runs with a result from it."""
+
+    phase: str
+    job_id: str | None
+    array_index: int | None
+    node: str | None
+    runs: Mapping[str, tuple[int, ...]]
+    """Condition -> seeds."""
+
+
+def places_of(phases: Iterable[PhaseInfo]) -> list[Place]:
+    """Return where each run with a result ran, by phase, job and array index."""
+    return [place for phase in phases for place in _places(phase.id, phase.rows)]
+
+
+def _places(phase: str, rows: Sequence[RunRow]) -> list[Place]:
+    runs: dict[tuple[str | None, int | None, str | None], dict[str, tuple[int, ...]]] = {}
+    for row in rows:
+        seeds = runs.setdefault((row.facts.job_id, row.facts.array_index, row.facts.node), {})
+        seeds[row.condition] = (*seeds.get(row.condition, ()), row.seed)
+    places = [Place(phase, *place, seeds) for place, seeds in runs.items()]
+    return sorted(places, key=lambda p: (p.job_id or "", p.array_index or 0))
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ class MarginVerdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One hypothesis, its numbers and its verdict."""
+    """One hypothesis in one phase, its numbers and its verdict."""
 
+    phase: str
     hypothesis: Hypothesis
     seeds: tuple[int, ...]
     """Of the complete pairs."""
@@ -73,6 +74,7 @@ class _Draft:
 def assess(
     hypotheses: tuple[Hypothesis, ...],
     values: Values,
+    phase: str,
     planned_seeds: frozenset[int],
     plan: AnalysisPlan,
 ) -> tuple[Comparison, ...]:
@@ -85,7 +87,7 @@ def assess(
     for hypothesis in hypotheses:
         size = len(_family(hypothesis, hypotheses))
         drafts.append(_draft(hypothesis, values, base, size, plan))
-    return tuple(_decided(draft, drafts, planned_seeds, plan) for draft in drafts)
+    return tuple(_decided(draft, drafts, phase, planned_seeds, plan) for draft in drafts)
 
 
 def _family(hypothesis: Hypothesis, hypotheses: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
@@ -115,7 +117,11 @@ def _draft(
 
 
 def _decided(
-    draft: _Draft, drafts: list[_Draft], planned_seeds: frozenset[int], plan: AnalysisPlan
+    draft: _Draft,
+    drafts: list[_Draft],
+    phase: str,
+    planned_seeds: frozenset[int],
+    plan: AnalysisPlan,
 ) -> Comparison:
     family = _family(draft.hypothesis, tuple(other.hypothesis for other in drafts))
     together = [other for other in drafts if other.hypothesis in family]
@@ -136,6 +142,7 @@ def _decided(
         )
 
     return Comparison(
+        phase=phase,
         hypothesis=draft.hypothesis,
         seeds=draft.seeds,
         unpaired_seeds=tuple(sorted(planned_seeds - set(draft.seeds))),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pipeline.analysis import stats
 from pipeline.analysis.checks import find_deviations, refuse_mixed_data
 from pipeline.analysis.hypotheses import Comparison, assess
-from pipeline.analysis.pilot import mean_device_seconds
 from pipeline.analysis.references import Distance, distance, reference_values
 from pipeline.analysis.stats import Descriptives, StatisticsError, describe
 from pipeline.analysis.table import (
@@ -35,7 +34,6 @@ class Arm:
     """Further metrics, described but never tested."""
     evaluation_error: float | None
     """Largest standard error of one run's own evaluation; None when not measured."""
-    device_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def analyse_multiseed(
 def _refuse_unknown_conditions(
     table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
 ) -> None:
-    needed = {plan.reference_condition: "the analysis plan"}
+    needed = {plan.reference_condition: "the analysis plan"} if hypotheses else {}
     for hypothesis in hypotheses:
         for name in (hypothesis.candidate, hypothesis.reference):
             needed.setdefault(name, f"hypothesis {hypothesis.id}")
@@ -125,7 +123,6 @@ def _arm(condition: str, table: ResultTable, plan: AnalysisPlan) -> Arm:
         described=describe(values, 1 - plan.alpha) if runs else None,
         others=others,
         evaluation_error=max(errors, default=None),
-        device_seconds=mean_device_seconds(runs),
     )
 
 
@@ -146,8 +143,11 @@ def _comparisons(
     plan: AnalysisPlan,
     hypotheses: tuple[Hypothesis, ...],
 ) -> tuple[Comparison, ...]:
+    if not hypotheses:
+        return ()
     values = {
         arm.condition: {row.seed: row.metrics[plan.metric].value for row in arm.runs}
         for arm in arms
     }
-    return assess(hypotheses, values, frozenset(seed for _, seed in table.planned), plan)
+    planned = frozenset(seed for _, seed in table.planned)
+    return assess(hypotheses, values, table.phase, planned, plan)

@@ -19,8 +19,6 @@ class PilotCondition:
     runs: tuple[RunRow, ...]
     sd: float | None
     """Spread of the metric over seeds, for planning; None with fewer than two runs."""
-    device_seconds: float | None
-    """Mean over runs; None when any run did not record it."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,4 @@ def _condition(name: str, table: ResultTable, metric: str) -> PilotCondition:
     runs = table.of(name)
     values = [row.metrics[metric].value for row in runs if metric in row.metrics]
     sd = describe(values).sd if values else None
-    return PilotCondition(name, runs, sd, mean_device_seconds(runs))
-
-
-def mean_device_seconds(runs: tuple[RunRow, ...]) -> float | None:
-    """Return the mean cost of a run in device-seconds; None unless every run recorded it."""
-    seconds = [row.facts.device_seconds for row in runs if row.facts.device_seconds is not None]
-    return sum(seconds) / len(seconds) if seconds and len(seconds) == len(runs) else None
+    return PilotCondition(name, runs, sd)

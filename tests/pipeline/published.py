@@ -20,6 +20,7 @@ from pipeline.analysis.table import (
 )
 from pipeline.report_input import (
     ConditionInfo,
+    Cost,
     FileInfo,
     JobInfo,
     PhaseInfo,
@@ -156,24 +157,25 @@ def report_input() -> ReportInput:
             "learning_rate": "0.0001",
         },
         phases=(
-            PhaseInfo("pilot", "Pilot", done, 3, 3, analyse_pilot(pilot, METRIC)),
+            PhaseInfo("pilot", "Pilot", done, pilot, analyse_pilot(pilot, METRIC)),
             PhaseInfo(
                 "multiseed",
                 "Multi-seed validation",
                 done,
-                30,
-                30,
+                table(),
                 phase_1,
-                device_hours=45.0,
-                figures=("figures/strip.svg", "figures/forest.svg"),
+                cost=Cost(45.0, 45.0),
+                cost_per_run={name: Cost(1.5, 1.5) for name in CONDITIONS},
+                confirmatory=True,
+                figures=("figures/multiseed-strip.svg", "figures/multiseed-forest.svg"),
             ),
-            PhaseInfo("diagnostics", "Diagnostics", PhaseStatus.NOT_RUN, 0, 0),
-            PhaseInfo("sweep", "Hyperparameter sweep", PhaseStatus.NOT_RUN, 0, 0),
-            PhaseInfo("alternatives", "Alternatives", PhaseStatus.NOT_RUN, 0, 0),
+            PhaseInfo("diagnostics", "Diagnostics", PhaseStatus.NOT_RUN),
+            PhaseInfo("sweep", "Hyperparameter sweep", PhaseStatus.NOT_RUN),
+            PhaseInfo("alternatives", "Alternatives", PhaseStatus.NOT_RUN),
         ),
         scope="20x20 matrices, this generator, this architecture, 100,000 steps",
         jobs=tuple(
-            JobInfo(job, "multiseed", 10, "slurm", "2026-01-23", "2026-01-24", 15.0)
+            JobInfo(job, "multiseed", 10, "slurm", "2026-01-23", "2026-01-24", Cost(15.0, 15.0))
             for job in JOBS.values()
         ),
         provenance=provenance_of((*pilot.rows, *rows)),

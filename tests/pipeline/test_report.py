@@ -24,7 +24,7 @@ from pipeline.report_input import (
     SealState,
 )
 from tests.pipeline import published
-from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, scaled, table
+from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, run, scaled, table
 from tests.pipeline.refresh_golden import GOLDEN, TEMPLATES, rendered
 
 FORBIDDEN = re.compile(
@@ -44,23 +44,19 @@ def report(
 ) -> ReportInput:
     """Return a small study with these results of its multi-seed phase."""
     plan = dataclasses.replace(PLAN, direction=direction)
-    phases = [PhaseInfo("pilot", "Pilot", PhaseStatus.RUNNING, 1, 2)]
-    if results:
-        one = ResultTable("pilot", (("base", 0),), (results.rows[0],))
-        phases = [
-            PhaseInfo("pilot", "Pilot", PhaseStatus.COMPLETE, 1, 1, analyse_pilot(one, "loss"))
-        ]
-    phases.append(
+    complete = status is PhaseStatus.COMPLETE
+    given = results or unrun()
+    phases = [
+        pilot() if results else PhaseInfo("pilot", "Pilot", PhaseStatus.RUNNING, running_pilot()),
         PhaseInfo(
             "multiseed",
             "Multi-seed validation",
             status,
-            len(results.rows) if results else 0,
-            20,
-            analyse_multiseed(results, plan, HYPOTHESIS) if results else None,
-            results.holes if results else (),
-        )
-    )
+            given,
+            analyse_multiseed(given, plan, HYPOTHESIS) if complete else None,
+            confirmatory=True,
+        ),
+    ]
     return ReportInput(
         study="toy",
         question="Is the arm any use?",
@@ -74,6 +70,37 @@ def report(
     )
 
 
+def pilot() -> PhaseInfo:
+    """Return a pilot of one run."""
+    one = ResultTable("pilot", (("base", 1000),), (run("base", 1000, 1.0),))
+    return PhaseInfo("pilot", "Pilot", PhaseStatus.COMPLETE, one, analyse_pilot(one, "loss"))
+
+
+def running_pilot() -> ResultTable:
+    """Return a pilot with one of its two runs done."""
+    planned = (("base", 1000), ("arm", 1000))
+    rows = (run("base", 1000, 1.0),)
+    return ResultTable("pilot", planned, rows, (Hole("arm", 1000, HoleReason.RUNNING),))
+
+
+def unrun() -> ResultTable:
+    """Return a multi-seed phase of which nothing was run."""
+    planned = tuple((name, seed) for seed in range(10) for name in ("base", "arm"))
+    holes = tuple(Hole(name, seed, HoleReason.NOT_RUN) for name, seed in planned)
+    return ResultTable("multiseed", planned, (), holes)
+
+
+def half_done() -> ResultTable:
+    """Return a multi-seed phase with runs done, failed, running and waiting."""
+    given = table(scaled(0.97), missing=(2, 5, 7, 8, 9))
+    reasons = {7: HoleReason.RUNNING, 8: HoleReason.NOT_RUN, 9: HoleReason.NOT_RUN}
+    holes = tuple(
+        Hole("arm", hole.seed, reasons[hole.seed]) if hole.seed in reasons else hole
+        for hole in given.holes
+    )
+    return dataclasses.replace(given, holes=holes)
+
+
 SCENES: dict[str, Callable[[], ReportInput]] = {
     "published": published.report_input,
     "nothing run": lambda: report(None, PhaseStatus.NOT_RUN),
@@ -84,9 +111,9 @@ SCENES: dict[str, Callable[[], ReportInput]] = {
     "identical": lambda: report(table(BASE)),
     "copied": lambda: report(table(BASE + 0.25)),
     "outlier": lambda: report(table(BASE - np.eye(10)[3] * 0.5)),
-    "missing runs": lambda: report(
-        table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON
-    ),
+    "missing runs": lambda: report(table(scaled(0.97), missing=(2, 5, 7))),
+    "partly done": lambda: report(half_done(), PhaseStatus.NEEDS_PERSON),
+    "failed runs": lambda: report(table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON),
     "one pair": lambda: report(table(scaled(0.97), missing=tuple(range(1, 10)))),
     "no pair": lambda: report(table(scaled(0.97), missing=tuple(range(10)))),
     "changed plan": lambda: dataclasses.replace(
@@ -158,7 +185,14 @@ def test_every_comparing_sentence_states_its_numbers(name: str) -> None:
         ("changed plan", "**REJECTED** (POST-HOC)"),
         ("changed plan", "the frozen digest was `old`"),
         ("nothing run", "**Answer.** Not yet"),
-        ("nothing run", "Running: 1 of 2 runs are done. It is analysed when all are."),
+        ("nothing run", "Running: 1 of 2 runs are done, 1 running. No analysis before all"),
+        ("partly done", "Needs a person: 15 of 20 runs are done, 2 failed, 1 running, 2 not run."),
+        ("partly done", "- Failed: Arm, seeds 2, 5 (loss is nan)."),
+        ("partly done", "- Phase multiseed: Arm, seeds 2, 5: failed (loss is nan)."),
+        ("partly done", "| 1 Multi-seed validation | 20 | 15 | 2 | 1 | 2 |"),
+        ("failed runs", "or a person has decided to go on without those that failed."),
+        ("missing runs", "Complete: 17 of 20 runs; a person decided to analyse the phase without"),
+        ("missing runs", "analysed without 3 failed runs, as decided by a person."),
     ],
 )
 def test_each_scene_says_what_it_is(scene: str, said: str) -> None:
@@ -178,6 +212,21 @@ def test_a_pilot_says_nothing_about_conditions() -> None:
     section = rendered().split("## Phase 0")[1].split("## Phase 1")[0]
     assert "Ran; no inference is drawn from single runs." in section
     assert not re.search(r"\bCI\b|\bp [=<]|%|than", section)
+
+
+@pytest.mark.parametrize("scene", ["partly done", "failed runs"])
+def test_a_phase_with_open_holes_shows_values_and_infers_nothing(scene: str) -> None:
+    """Values by seed with holes by reason; no test, interval, mean or verdict before the end."""
+    text = render_report(SCENES[scene](), [TEMPLATES])
+    section = text.split("## Phase 1")[1].split("## Key findings")[0]
+    assert "[0.98" in section
+    assert "(runs/multiseed/base-s0/result.json)" in section
+    assert "| failed |" in section
+    assert re.search(r"\| running \|.*\n.*\| not run \|", section) or scene == "failed runs"
+    assert not re.search(r"\bCI\b|\bp [=<]|%|than|\bmean\b|\bsd\b", section)
+    said = text.split("## How to read a verdict")[0]
+    assert not re.search("SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE", said)
+    assert "No analysis before all its runs have ended" in section
 
 
 def test_every_arm_above_a_trivial_predictor_is_said_first() -> None:
@@ -204,12 +253,16 @@ def test_text_of_the_study_cannot_break_the_document() -> None:
     nasty = "x | `y`\n\n# z <b> [l](u) $m$ *e* _i_"
     given = report(table(scaled(1.03), missing=(4,)))
     hole = Hole("arm", 4, HoleReason.FAILED, nasty)
-    phases = tuple(dataclasses.replace(p, holes=(hole,), note=nasty) for p in given.phases)
+    first, second = given.phases
+    assert second.table is not None
+    second = dataclasses.replace(
+        second, title=nasty, table=dataclasses.replace(second.table, holes=(hole,))
+    )
     given = dataclasses.replace(
         given,
         study=nasty,
         question=nasty,
-        phases=phases,
+        phases=(first, second),
         conditions=tuple(
             ConditionInfo(c.name, nasty, {"a|b": nasty, "c": "``"}) for c in given.conditions
         ),
@@ -238,8 +291,14 @@ def test_workspace_templates_come_first(tmp_path: Path) -> None:
     [
         ("{{ report.nothing }}", "no attribute 'nothing'"),
         ("{{ plan.alpha }}", "0.05 would be printed without a format"),
-        ("{{ report.phases[0].device_hours }}", "None would be printed without a format"),
-        ("{% if %}", "RESULTS.md.j2 is wrong"),
+        ("{{ report.phases[0].cost.gpu_hours }}", "None would be printed without a format"),
+        ("a\n{% if %}", "RESULTS.md.j2:2: the report's template is wrong: "),
+        ("a\n\n{{ 1 / 0 }}", "RESULTS.md.j2:3: the report's template is wrong: ZeroDivision"),
+        ("{{ 'a'|margin }}", "RESULTS.md.j2:1: the report's template is wrong: ValueError"),
+        ("{{ 1|margin(2, 3) }}", "RESULTS.md.j2:1: the report's template is wrong: TypeError"),
+        ("{{ 1|gone }}", "RESULTS.md.j2:1: the report's template is wrong: No filter named"),
+        ("{{ gone }}", "RESULTS.md.j2:1: the report's template is wrong: 'gone' is undefined"),
+        ("{% include 'RESULTS.md.j2' %}", "is wrong: RecursionError"),
         ("{% include 'gone.md.j2' %}", "no template gone.md.j2"),
     ],
 )
@@ -250,6 +309,23 @@ def test_a_template_never_prints_what_is_not_there(
     (tmp_path / "RESULTS.md.j2").write_text(template)
     with pytest.raises(PipelineError, match=re.escape(said)):
         render_report(report(), [tmp_path])
+
+
+def test_a_wrong_part_is_named_by_its_own_line(tmp_path: Path) -> None:
+    """Not by the template that includes it, and whatever function of ours it upsets."""
+    (tmp_path / "results").mkdir()
+    part = tmp_path / "results" / "guide.md.j2"
+    part.write_text("fine\n{{ seed_rows(3) }}\n")
+    with pytest.raises(PipelineError, match=re.escape(f"{part}:2: the report's template is wrong")):
+        render_report(report(), [tmp_path, TEMPLATES])
+
+
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are an error about that file."""
+    part = tmp_path / "RESULTS.md.j2"
+    part.write_bytes(b"caf\xe9")
+    with pytest.raises(PipelineError, match=re.escape(f"{part}: the report's template cannot be")):
+        render_report(report(), [tmp_path, TEMPLATES])
 
 
 @pytest.mark.parametrize(
@@ -286,3 +362,19 @@ def test_values_have_three_digits_of_their_error(
 ) -> None:
     """More digits would be noise, fewer would hide the difference."""
     assert markdown.number(value, error) == shown
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [
+        (45.0, "45.00"),
+        (0.5, "0.5"),
+        (0.0123, "0.012"),
+        (1.2e-6, "< 0.001"),
+        (0.0, "0"),
+        (None, "not recorded"),
+    ],
+)
+def test_hours_are_never_powers_of_ten(hours: float | None, shown: str) -> None:
+    """What is too short to matter says so."""
+    assert markdown.hours(hours) == shown
