@@ -14,7 +14,7 @@ demo: $(READY)  ## the miniature study, from pilot to report
 	@$(BIN)/pipeline plan --workspace $(DEMO)
 	@$(BIN)/pipeline advance --watch --workspace $(DEMO)
 	@echo "report:  $(DEMO)/RESULTS.md"
-	@echo "figures: $(DEMO)/figures/strip.svg $(DEMO)/figures/forest.svg"
+	@echo "figures: $(DEMO)/figures/multiseed-strip.svg $(DEMO)/figures/multiseed-forest.svg"
 
 test: $(READY)  ## the whole suite
 	$(BIN)/python -m pytest -n auto

@@ -41,7 +41,7 @@ def main() -> None:
     subprocess.run(pipeline("status", "--svg", str(DOCS / "status.svg")), check=True)
     if watch.wait() != 0:
         sys.exit("the miniature study did not complete; see above")
-    shutil.copy(WORKSPACE / "figures" / "forest.svg", DOCS / "forest.svg")
+    shutil.copy(WORKSPACE / "figures" / "multiseed-forest.svg", DOCS / "forest.svg")
     print(f"wrote {DOCS}/status.svg and {DOCS}/forest.svg")
 
 

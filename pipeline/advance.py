@@ -13,7 +13,7 @@ from pipeline.lock import exclusive
 from pipeline.observe import observe
 from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
-from pipeline.publish import publish
+from pipeline.publish import outputs_exist, publish
 from pipeline.reconcile import Event, counts, reconcile
 from pipeline.replan import replanned
 from pipeline.site import Site, fresh
@@ -31,6 +31,9 @@ class Step:
     state: State
     did: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    report_is_stale: bool = False
+    """True while RESULTS.md does not know of runs that have ended."""
+    began_at: str = field(default_factory=now)
 
 
 def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool = False) -> Step:
@@ -51,6 +54,8 @@ def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool
             _accept_failed(site, step)
         _carry_on(site, step)
         _freeze(site, step)
+        if step.report_is_stale:
+            publish(site.workspace, site.study, step.state)
         return step
 
 
@@ -106,7 +111,7 @@ def retry(site: Site, keys: Sequence[str]) -> Step:
 
 
 def _look(site: Site) -> Step:
-    """Learn what happened since the last step, write it down, and keep the report true."""
+    """Learn what happened since the last step, and write it down."""
     stored = site.store.load()
     state, events = replanned(site.study, site.profile_name, stored)
     state, settled = settle_intents(site.workspace, state)
@@ -116,8 +121,8 @@ def _look(site: Site) -> Step:
         step.notes.append("study.toml was edited since the last advance: planned anew")
     if state != stored:
         _save(site, step, state, events + settled + seen)
-    if any(event.get("to") in (RunStatus.DONE, RunStatus.FAILED) for event in seen):
-        publish(site.workspace, site.study, state)
+    ended = (RunStatus.DONE, RunStatus.FAILED)
+    step.report_is_stale = any(event.get("to") in ended for event in seen)
     return step
 
 
@@ -160,7 +165,11 @@ def _carry_on(site: Site, step: Step) -> None:
 
 
 def _freeze(site: Site, step: Step) -> None:
-    """Fix the analysis plan once a confirmatory run has been submitted."""
+    """Fix the analysis plan once a confirmatory run has been submitted.
+
+    The plan that counts is the one this step began with: nobody edits it between, and a
+    submission that an earlier step left without its freeze shows by its earlier time.
+    """
     state = step.state
     confirmatory = [
         run
@@ -169,7 +178,7 @@ def _freeze(site: Site, step: Step) -> None:
     ]
     if state.frozen_plan is not None or not confirmatory:
         return
-    frozen = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=now())
+    frozen = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=step.began_at)
     _save(site, step, frozen, [{"event": "plan frozen", "digest": frozen.frozen_plan}])
     step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
 
@@ -178,11 +187,12 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
     """Analyse and report a complete phase, unless that was done for this very input."""
     digest = _input_digest(site, step.state, phase)
     record = step.state.phases[phase]
-    if record.analysed == digest and site.workspace.report_file.exists():
+    if record.analysed == digest and outputs_exist(site.workspace):
         return
     analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
     publish(site.workspace, site.study, state)
+    step.report_is_stale = False
     _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
 

@@ -5,11 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.figures import figures_of
 from pipeline.files import write_atomic
-from pipeline.gather import gather
 from pipeline.replan import replanned
-from pipeline.report import render_report
 from pipeline.site import Site
 from pipeline.state import State
 from pipeline.study import Study
@@ -24,6 +21,11 @@ def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
     Raises:
         PipelineError: results are missing, changed or not comparable, or a file cannot be written.
     """
+    # These import scipy and matplotlib, which takes longer than a step that finds nothing new.
+    from pipeline.figures import figures_of
+    from pipeline.gather import gather
+    from pipeline.report import render_report
+
     report = gather(workspace, study, state)
     labels = {condition.name: condition.label for condition in report.conditions}
     drawn = [figures_of(phase.analysis, labels, report.marks(phase)) for phase in report.phases]

@@ -30,7 +30,7 @@ def filled(
     code: Mapping[str, object] | None = None,
 ) -> State:
     """A state in which every run has a result, but those whose key starts as `fates` says."""
-    planned, _ = replanned(site, state)
+    planned, _ = replanned(site.study, site.profile_name, state)
     runs = dict(planned.runs)
     jobs = dict(planned.jobs)
     for key, run in planned.runs.items():
