@@ -57,8 +57,6 @@ class Checks:
     spread_p: float | None
     """Brown-Forsythe test of equal spread."""
     seed_correlation: float | None
-    share_improved: float
-    """Share of pairs in which the candidate improves the metric."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def examine(
         hedges_g=effects.hedges_g(candidate, reference, level),
         d_z=effects.d_z(candidate, reference, level),
         planning=_planning(d, test, margin, 100 / abs(float(reference.mean())), family_size, plan),
-        checks=_checks(candidate, reference, test, margin, plan),
+        checks=_checks(candidate, reference, test, margin),
     )
 
 
@@ -156,11 +154,8 @@ def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _checks(
-    candidate: Vector, reference: Vector, test: TTest, margin: float, plan: AnalysisPlan
-) -> Checks:
+def _checks(candidate: Vector, reference: Vector, test: TTest, margin: float) -> Checks:
     ranks = signs.wilcoxon(stats.differences(candidate, reference))
-    below = effects.share_below(candidate, reference)
     left_out, largest_p = _without_one_seed(candidate, reference)
     spread = float(reference.std(ddof=1))
     return Checks(
@@ -172,7 +167,6 @@ def _checks(
         spread_ratio=float(candidate.std(ddof=1)) / spread if spread else None,
         spread_p=stats.brown_forsythe((candidate, reference)),
         seed_correlation=stats.correlation(candidate, reference),
-        share_improved=below if plan.direction == "minimize" else 1 - below,
     )
 
 

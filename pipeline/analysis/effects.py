@@ -125,15 +125,3 @@ def percent_interval(candidate: Values, reference: Values, level: float = 0.95) 
     sign = float(np.sign(base))
     ends = sorted(100 * sign * (middle + side * root) / squared for side in (-1.0, 1.0))
     return Interval(level, float(ends[0]), float(ends[1]))
-
-
-def share_below(candidate: Values, reference: Values) -> float:
-    """Return the share of pairs whose candidate is below its reference; ties count half."""
-    d = differences(candidate, reference)
-    return float(np.mean(d < 0) + np.mean(d == 0) / 2)
-
-
-def share_below_unpaired(candidate: Values, reference: Values) -> float:
-    """Return the share of all candidate-reference combinations below; ties count half."""
-    gaps = np.subtract.outer(sample(candidate), sample(reference))
-    return float(np.mean(gaps < 0) + np.mean(gaps == 0) / 2)

@@ -47,15 +47,8 @@ class MultiseedAnalysis:
     references: dict[str, Measurement]
     """Predictor -> its value on the study's metric, from high to low."""
     distances: tuple[Distance, ...]
-    spread_p: float | None
-    """Brown-Forsythe test of equal spread over all conditions."""
     holes: tuple[Hole, ...]
-    planned: int
     deviations: tuple[str, ...]
-
-    def arm(self, condition: str) -> Arm:
-        """Return the arm of a condition."""
-        return next(arm for arm in self.arms if arm.condition == condition)
 
 
 def analyse_multiseed(
@@ -71,7 +64,6 @@ def analyse_multiseed(
     _refuse_unknown_conditions(table, plan, hypotheses)
     arms = tuple(_arm(condition, table, plan) for condition in table.conditions)
     references = reference_values(table, plan.metric)
-    spreads = [_values(arm, plan.metric) for arm in arms if len(arm.runs) > 1]
     return MultiseedAnalysis(
         phase=table.phase,
         plan=plan,
@@ -79,9 +71,7 @@ def analyse_multiseed(
         comparisons=_comparisons(arms, table, plan, hypotheses),
         references=references,
         distances=_distances(arms, references, plan),
-        spread_p=stats.brown_forsythe(spreads) if len(spreads) > 1 else None,
         holes=table.holes,
-        planned=len(table.planned),
         deviations=find_deviations(table),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.analysis.checks import find_deviations
 from pipeline.analysis.references import reference_values
 from pipeline.analysis.stats import describe
-from pipeline.analysis.table import Hole, Measurement, ResultTable, RunRow
+from pipeline.analysis.table import Measurement, ResultTable, RunRow
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ class PilotAnalysis:
     conditions: tuple[PilotCondition, ...]
     references: dict[str, Measurement]
     """Predictor -> its value on the study's metric, from high to low."""
-    holes: tuple[Hole, ...]
-    planned: int
     deviations: tuple[str, ...]
 
 
@@ -46,8 +44,6 @@ def analyse_pilot(table: ResultTable, metric: str) -> PilotAnalysis:
         metrics=(metric, *others),
         conditions=tuple(_condition(name, table, metric) for name in table.conditions),
         references=reference_values(table, metric),
-        holes=table.holes,
-        planned=len(table.planned),
         deviations=find_deviations(table),
     )
 

@@ -4,8 +4,7 @@ Owns plain values only. It must not know how results are stored, and imports nei
 scipy, so that listing results stays cheap.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -167,18 +166,3 @@ class Hypothesis:
     candidate: str
     reference: str
     family: Family = "primary"
-
-
-def as_record(value: object) -> object:
-    """Return a value made of dataclasses as dicts, lists, strings and numbers, ready for JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            item.name: as_record(getattr(value, item.name)) for item in dataclasses.fields(value)
-        }
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): as_record(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [as_record(item) for item in value]
-    return value

@@ -1,7 +1,6 @@
 """Planted truths through the whole analysis, missing runs, and what is refused."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +21,6 @@ from pipeline.analysis.table import (
     ResultTable,
     RunFacts,
     RunRow,
-    as_record,
 )
 from pipeline.analysis.verdict import Outcome, Shortfall
 from pipeline.errors import PipelineError
@@ -134,14 +132,13 @@ def test_direction_maximize_turns_the_verdict_not_the_sign() -> None:
     assert comparison.verdict.outcome is Outcome.SUPPORTED
     assert comparison.tested is not None
     assert comparison.tested.paired.estimate > 0
-    assert comparison.tested.checks.share_improved == 1.0
 
 
 def test_reference_predictors_are_placed_with_both_uncertainties() -> None:
     """Every mean far below the zero predictor is below it; its own error widens the interval."""
     analysis = analyse_multiseed(table(scaled(1.0)), PLAN, HYPOTHESIS)
     assert {d.position for d in analysis.distances} == {Position.BELOW}
-    arm, placed = analysis.arm("base").described, analysis.distances[0].interval
+    arm, placed = analysis.arms[0].described, analysis.distances[0].interval
     assert arm is not None
     assert arm.interval is not None
     assert placed is not None
@@ -216,19 +213,6 @@ def test_a_table_must_account_for_every_planned_run() -> None:
         dataclasses.replace(good, rows=(good.rows[0], *good.rows))
     with pytest.raises(PipelineError, match=r"look at \[\('base', 0\)\]"):
         dataclasses.replace(good, rows=good.rows[1:])
-
-
-def test_analyses_are_json() -> None:
-    """Strict JSON: no nan, no infinity, every number of the report."""
-    good = table(scaled(0.97), missing=(1,))
-    analysis = analyse_multiseed(good, PLAN, HYPOTHESIS)
-    record = json.loads(json.dumps(as_record(analysis), allow_nan=False))
-    assert record["comparisons"][0]["verdict"]["outcome"] == "SUPPORTED"
-    assert record["holes"] == [
-        {"condition": "arm", "seed": 1, "reason": "failed", "detail": "loss is nan"}
-    ]
-    pilot = as_record(analyse_pilot(good, "loss"))
-    assert json.loads(json.dumps(pilot, allow_nan=False))["planned"] == 20
 
 
 def test_a_pilot_has_a_spread_only_from_two_runs() -> None:
