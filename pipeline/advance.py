@@ -66,7 +66,8 @@ def preview(site: Site) -> Step:
     step = Step(state, did=_told(events))
     for phase in site.study.file.phases:
         if _complete(state, phase):
-            if state.phases[phase].analysed != _input_digest(site, state, phase):
+            analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
+            if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
             continue
         tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)

@@ -177,11 +177,11 @@ class StudyFile(StrictModel):
             )
 
     @check(mode="after")
-    def _comparing_phases_hold_what_is_compared(self) -> Self:
+    def _confirmatory_phases_hold_what_is_compared(self) -> Self:
         for name, phase in self.phases.items():
             if phase.confirmatory and not self.hypotheses:
                 raise ValueError(f"phases.{name} is confirmatory but there are no hypotheses")
-            if phase.kind == "pilot" or phase.conditions is None:
+            if not phase.confirmatory or phase.conditions is None:
                 continue
             for key, hypothesis in self.hypotheses.items():
                 for condition in (hypothesis.candidate, hypothesis.reference):
