@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from training.batches import BatchSource
+from training.compiling import Compiler, worth_compiling
 from training.config import AdversarialMining, IREDConfig, NoMining
 from training.diffusion import Schedule, cosine_schedule
 from training.optim import Adam
+from training.precision import check_device, storage_type
 from training.time_table import embedding
 from training.weights import Layout, initial_weights
 
@@ -23,7 +25,10 @@ class Stack:
         self.config = configs[0]
         self.seeds = tuple(seeds)
         self.device = device
-        self.dtype = torch.float64 if self.config.precision == "fp64" else torch.float32
+        pays = worth_compiling(self.config, len(seeds), device)
+        self.compiler = Compiler(device, pays=pays)
+        check_device(self.config.precision, device)
+        self.dtype = storage_type(self.config.precision)
         self.layout = Layout(self.config.matrix_size**2, self.config.hidden_width)
         self.learning_rate = self._per_model([c.learning_rate for c in configs])[:, None]  # (S, 1)
         mining = [c.mining for c in configs]
