@@ -53,9 +53,12 @@ class BatchSource:
         return self._for_runs(A), self._for_runs(y)
 
     def next(self) -> Batch:
-        """Draw the next batch; what a strategy does not use is not drawn."""
+        """Draw the next batch."""
+        return self.with_noise(*self.matrices())
+
+    def with_noise(self, A: Tensor, y: Tensor) -> Batch:
+        """Draw the next noise for matrices; what a strategy does not use is not drawn."""
         T, B = self.config.diffusion_steps, self.config.batch_size
-        A, y = self.matrices()
         levels = [
             torch.randint(T, (B,), generator=stream, device=stream.device)
             for stream in self.streams["noise"]
