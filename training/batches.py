@@ -1,6 +1,7 @@
 """What a training step consumes: matrices, noise levels and noise for every model of a stack."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,12 @@ class Batch(NamedTuple):
     negatives: Tensor | None  # (S, B, D), N(0, 1) that random negatives are made of
 
 
+_Drawn = dict[Purpose, tuple[Tensor, ...]]
+
+# Numbers in a draw from which it is worth a thread of its own.
+THREADED_DRAW = 2**16
+
+
 class BatchSource:
     """Draws the batches of a stack: once per distinct seed, shared by the runs that have it."""
 
@@ -41,37 +48,24 @@ class BatchSource:
         }
         self.index = torch.tensor([distinct.index(seed) for seed in seeds], device=device)
         self.shared = distinct != list(seeds)
-
-    def matrices(self) -> tuple[Tensor, Tensor]:
-        """Draw the next A and y of every run, (S, B, D)."""
-        config = self.config
-        roots = [
-            draw_roots(stream, config.batch_size, config.matrix_size)
-            for stream in self.streams["data"]
-        ]
-        A, y = matrices(torch.stack(roots), config.ridge, self.dtype)
-        return self._for_runs(A), self._for_runs(y)
+        # A generator draws on one core; streams are independent, so several can at a time. What is
+        # drawn does not depend on it.
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        large = config.batch_size * config.matrix_size**2 >= THREADED_DRAW
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 and large else None
 
     def next(self) -> Batch:
-        """Draw the next batch."""
-        return self.with_noise(*self.matrices())
+        """Draw the next batch; what a strategy does not use is not drawn."""
+        drawn = self._draw(*self.streams)
+        return self._with_noise(*self._matrices(drawn), drawn)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Draw the next A and y of every run, (S, B, D), and no noise."""
+        return self._matrices(self._draw("data"))
 
     def with_noise(self, A: Tensor, y: Tensor) -> Batch:
-        """Draw the next noise for matrices; what a strategy does not use is not drawn."""
-        T, B = self.config.diffusion_steps, self.config.batch_size
-        levels = [
-            torch.randint(T, (B,), generator=stream, device=stream.device)
-            for stream in self.streams["noise"]
-        ]
-        t = self._for_runs(torch.stack(levels))
-        return Batch(
-            A=A,
-            y=y,
-            t=t,
-            eps=self._normal("noise"),
-            contrast_eps=self._normal("contrast") if "contrast" in self.streams else None,
-            negatives=self._normal("mining") if "mining" in self.streams else None,
-        )
+        """Draw the next noise for matrices."""
+        return self._with_noise(A, y, self._draw(*(p for p in self.streams if p != "data")))
 
     def positions(self, run: int) -> dict[Purpose, Tensor]:
         """Return how far a run's streams have been read, by purpose."""
@@ -84,10 +78,40 @@ class BatchSource:
         for purpose, streams in self.streams.items():
             streams[seed].set_state(positions[purpose])
 
-    def _normal(self, purpose: Purpose) -> Tensor:
-        shape = (self.config.batch_size, self.config.matrix_size**2)
-        draws = [normal(stream, shape, self.dtype) for stream in self.streams[purpose]]
-        return self._for_runs(torch.stack(draws))
+    def _draw(self, *purposes: Purpose) -> _Drawn:
+        """Read streams once: for each purpose its tensors, (seeds, B, ...) each."""
+        tasks = [(purpose, stream) for purpose in purposes for stream in self.streams[purpose]]
+        results = iter((self.pool.map if self.pool else map)(self._draw_one, tasks))
+        return {
+            purpose: tuple(
+                parts[0][None] if len(parts) == 1 else torch.stack(parts)
+                for parts in zip(*(next(results) for _ in self.streams[purpose]), strict=True)
+            )
+            for purpose in purposes
+        }
+
+    def _draw_one(self, task: tuple[Purpose, torch.Generator]) -> tuple[Tensor, ...]:
+        purpose, stream = task
+        B, n = self.config.batch_size, self.config.matrix_size
+        if purpose == "data":
+            return (draw_roots(stream, B, n),)
+        if purpose == "noise":
+            T = self.config.diffusion_steps
+            t = torch.randint(T, (B,), generator=stream, device=stream.device)
+            return t, normal(stream, (B, n * n), self.dtype)
+        return (normal(stream, (B, n * n), self.dtype),)
+
+    def _matrices(self, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+        A, y = matrices(drawn["data"][0], self.config.ridge, self.dtype)
+        return self._for_runs(A), self._for_runs(y)
+
+    def _with_noise(self, A: Tensor, y: Tensor, drawn: _Drawn) -> Batch:
+        t, eps = (self._for_runs(part) for part in drawn["noise"])
+        contrast, negatives = (
+            self._for_runs(drawn[purpose][0]) if purpose in drawn else None
+            for purpose in ("contrast", "mining")
+        )
+        return Batch(A, y, t, eps, contrast, negatives)
 
     def _for_runs(self, by_seed: Tensor) -> Tensor:
         """Repeat what was drawn per distinct seed, (seeds, ...), for each run: (S, ...)."""
