@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from training.config import IREDConfig
-from training.data import draw_roots, matrices
-from training.streams import Purpose, generator, normal
+from training.data import matrices
+from training.streams import Purpose, generator
 
 
 class Batch(NamedTuple):
@@ -80,38 +80,52 @@ class BatchSource:
 
     def _draw(self, *purposes: Purpose) -> _Drawn:
         """Read streams once: for each purpose its tensors, (seeds, B, ...) each."""
-        tasks = [(purpose, stream) for purpose in purposes for stream in self.streams[purpose]]
-        results = iter((self.pool.map if self.pool else map)(self._draw_one, tasks))
-        return {
-            purpose: tuple(
-                parts[0][None] if len(parts) == 1 else torch.stack(parts)
-                for parts in zip(*(next(results) for _ in self.streams[purpose]), strict=True)
-            )
+        drawn = {purpose: self._empty(purpose) for purpose in purposes}
+        tasks = [
+            (stream, [tensor[seed] for tensor in drawn[purpose]])
             for purpose in purposes
-        }
+            for seed, stream in enumerate(self.streams[purpose])
+        ]
+        # Threads only fill: what they allocated or computed would be in memory and with helpers
+        # of their own, and slower than without them.
+        list((self.pool.map if self.pool else map)(self._fill, tasks))
+        return drawn
 
-    def _draw_one(self, task: tuple[Purpose, torch.Generator]) -> tuple[Tensor, ...]:
-        purpose, stream = task
-        B, n = self.config.batch_size, self.config.matrix_size
+    def _empty(self, purpose: Purpose) -> tuple[Tensor, ...]:
+        seeds, B, n = len(self.streams[purpose]), self.config.batch_size, self.config.matrix_size
+        device = self.index.device
         if purpose == "data":
-            return (draw_roots(stream, B, n),)
+            return (torch.empty(seeds, B, n, n, device=device),)
+        values = torch.empty(seeds, B, n * n, device=device)
         if purpose == "noise":
-            T = self.config.diffusion_steps
-            t = torch.randint(T, (B,), generator=stream, device=stream.device)
-            return t, normal(stream, (B, n * n), self.dtype)
-        return (normal(stream, (B, n * n), self.dtype),)
+            return torch.empty(seeds, B, dtype=torch.int64, device=device), values
+        return (values,)
+
+    @torch.inference_mode()  # a mode of the thread, so the caller's does not reach here
+    def _fill(self, task: tuple[torch.Generator, list[Tensor]]) -> None:
+        stream, tensors = task
+        for tensor in tensors:
+            if tensor.dtype == torch.int64:  # noise levels
+                tensor.random_(0, self.config.diffusion_steps, generator=stream)
+            elif tensor.ndim == 3:  # roots, (B, n, n)
+                tensor.uniform_(generator=stream)
+            else:
+                tensor.normal_(generator=stream)
 
     def _matrices(self, drawn: _Drawn) -> tuple[Tensor, Tensor]:
-        A, y = matrices(drawn["data"][0], self.config.ridge, self.dtype)
+        R = drawn["data"][0].mul_(2).sub_(1)  # as `draw_roots` does
+        A, y = matrices(R, self.config.ridge, self.dtype)
         return self._for_runs(A), self._for_runs(y)
 
     def _with_noise(self, A: Tensor, y: Tensor, drawn: _Drawn) -> Batch:
-        t, eps = (self._for_runs(part) for part in drawn["noise"])
+        t, eps = drawn["noise"]
+        # Drawn in float32 and converted, so that every precision sees the same noise.
         contrast, negatives = (
-            self._for_runs(drawn[purpose][0]) if purpose in drawn else None
+            self._for_runs(drawn[purpose][0].to(self.dtype)) if purpose in drawn else None
             for purpose in ("contrast", "mining")
         )
-        return Batch(A, y, t, eps, contrast, negatives)
+        eps = self._for_runs(eps.to(self.dtype))
+        return Batch(A, y, self._for_runs(t), eps, contrast, negatives)
 
     def _for_runs(self, by_seed: Tensor) -> Tensor:
         """Repeat what was drawn per distinct seed, (seeds, ...), for each run: (S, ...)."""
