@@ -16,7 +16,7 @@ from training.outcome import Measurement, measure
 from training.references import fit_references, score_references
 from training.stack import Stack
 from training.streams import generator, normal
-from training.weights import unflatten
+from training.weights import Weights, unflatten
 
 # Matrices per sampler call: 50 MB per model of the published size, and enough to fill a GPU.
 BLOCK = 1024
@@ -34,7 +34,7 @@ class Evaluator:
     """Scores models of one config; the noise it starts from is the same for every run."""
 
     def __init__(self, stack: Stack) -> None:
-        self.config, self.layout = stack.config, stack.layout
+        self.config, self.layout, self.groups = stack.config, stack.layout, stack.groups
         self.features, self.schedule = stack.features(), stack.schedule()
         self.compiled = Network(
             stack.compiler(UNCOMPILED.energy_and_slope), stack.compiler(UNCOMPILED.energy)
@@ -45,7 +45,7 @@ class Evaluator:
 
         `flat` are the weights, (S, P). None when told to stop.
         """
-        weights = unflatten(flat, self.layout)
+        groups = [unflatten(flat[group], self.layout) for group in self.groups]
         # Drawn on the CPU: a run is scored on the same noise whatever it was trained on.
         noise = generator(self.config.held_out_seed, "sampler start")
         errors = []
@@ -54,19 +54,28 @@ class Evaluator:
                 return None
             A, y = (part.to(flat.device, flat.dtype).expand(len(flat), -1, -1) for part in chunk)
             start = normal(noise, (BLOCK, self.layout.features), flat.dtype)[: A.shape[1]]
-            solution = sample(
-                weights,
-                self.features,
-                self.schedule,
-                A,
-                start.to(flat.device).expand_as(A),
-                self.config.sampler_inner_steps,
-                quirks=self.config.reference_quirks,
-                # Compiled for full chunks only: each further size would be compiled anew.
-                network=self.compiled if A.shape[1] == BLOCK else UNCOMPILED,
+            start = start.to(flat.device).expand_as(A)
+            solution = torch.cat(
+                [
+                    self._sample(weights, A[group], start[group])
+                    for weights, group in zip(groups, self.groups, strict=True)
+                ]
             )
             errors.append((solution - y).double().square().mean(2).cpu())
         return torch.cat(errors, dim=1)
+
+    def _sample(self, weights: Weights, A: Tensor, start: Tensor) -> Tensor:
+        return sample(
+            weights,
+            self.features,
+            self.schedule,
+            A,
+            start,
+            self.config.sampler_inner_steps,
+            quirks=self.config.reference_quirks,
+            # Compiled for full chunks only: each further size would be compiled anew.
+            network=self.compiled if A.shape[1] == BLOCK else UNCOMPILED,
+        )
 
 
 def held_out_chunks(held_out: HeldOutSet, count: int | None = None) -> Chunks:

@@ -1,6 +1,7 @@
 """One optimiser step of a stack of models: gradient, clipping, Adam, average."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,16 +13,26 @@ from training.precision import for_products, product_mode
 from training.stack import Stack, State
 from training.weights import flatten, unflatten
 
-# weights, moments, batch, 1 - beta1^step, 1 - beta2^step -> losses, gradient norms (S,)
-_Descend = Callable[[Tensor, Adam, Batch, Tensor, Tensor], tuple[Losses, Tensor]]
+
+class _PerModel(NamedTuple):
+    """The settings that are numbers of a model."""
+
+    learning_rate: Tensor  # (S, 1)
+    contrastive_weight: Tensor  # (S,)
+    noise_scale: Tensor  # (S, 1, 1)
+
+
+# weights, moments, batch, settings, 1 - beta1^step, 1 - beta2^step -> losses, norms (S,)
+_Descend = Callable[[Tensor, Adam, Batch, _PerModel, Tensor, Tensor], tuple[Losses, Tensor]]
 
 
 class Step:
     """Takes steps of one stack."""
 
     def __init__(self, stack: Stack) -> None:
-        self.config = stack.config
+        self.config, self.groups = stack.config, stack.groups
         self.descend = stack.compiler(_descend(stack))
+        self.settings = _PerModel(stack.learning_rate, stack.contrastive_weight, stack.noise_scale)
         # Tensors, not numbers: those would be compiled into the step. Filled on the device, which
         # the host need not wait for.
         self.correction1, self.correction2 = (
@@ -35,9 +46,9 @@ class Step:
         self.correction1.fill_(1 - config.adam_beta1**state.step)
         self.correction2.fill_(1 - config.adam_beta2**state.step)
         with product_mode(config.precision):
-            losses, norms = self.descend(
-                state.weights, state.adam, batch, self.correction1, self.correction2
-            )
+            results = [self._descend_group(state, batch, group) for group in self.groups]
+        by_model = (_joined(parts) for parts in zip(*(part for part, _ in results), strict=True))
+        losses = Losses(*by_model)  # type: ignore[arg-type]
         update_average(
             state.average,
             state.weights,
@@ -47,7 +58,23 @@ class Step:
             largest=config.ema_decay,
         )
         state.note_failures(losses.total)
-        return losses, norms
+        return losses, torch.cat([norms for _, norms in results])
+
+    def _descend_group(self, state: State, batch: Batch, group: slice) -> tuple[Losses, Tensor]:
+        return self.descend(
+            state.weights[group],
+            Adam(*(moment[group] for moment in state.adam)),
+            Batch(*(None if part is None else part[group] for part in batch)),  # type: ignore[arg-type]
+            _PerModel(*(numbers[group] for numbers in self.settings)),
+            self.correction1,
+            self.correction2,
+        )
+
+
+def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    """Join what groups of models returned; None where their strategy has no such loss."""
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
 
 
 def _descend(stack: Stack) -> _Descend:
@@ -56,7 +83,12 @@ def _descend(stack: Stack) -> _Descend:
     features, schedule = stack.features(), stack.schedule()
 
     def descend(
-        weights: Tensor, adam: Adam, batch: Batch, correction1: Tensor, correction2: Tensor
+        weights: Tensor,
+        adam: Adam,
+        batch: Batch,
+        settings: _PerModel,
+        correction1: Tensor,
+        correction2: Tensor,
     ) -> tuple[Losses, Tensor]:
         losses, gradient = loss_and_gradient(
             for_products(unflatten(weights, layout), config.precision),
@@ -64,8 +96,8 @@ def _descend(stack: Stack) -> _Descend:
             schedule,
             batch,
             config.mining,
-            stack.contrastive_weight,
-            stack.noise_scale,
+            settings.contrastive_weight,
+            settings.noise_scale,
             quirks=config.reference_quirks,
         )
         flat = flatten(gradient)
@@ -75,7 +107,7 @@ def _descend(stack: Stack) -> _Descend:
             flat,
             correction1,
             correction2,
-            stack.learning_rate,
+            settings.learning_rate,
             config.adam_beta1,
             config.adam_beta2,
         )
