@@ -69,11 +69,12 @@ class Evaluator:
             weights,
             self.features,
             self.schedule,
-            A,
-            start,
+            # Copies of what is shared by models: each further layout would be compiled anew.
+            A.clone(memory_format=torch.contiguous_format),
+            start.clone(memory_format=torch.contiguous_format),
             self.config.sampler_inner_steps,
             quirks=self.config.reference_quirks,
-            # Compiled for full chunks only: each further size would be compiled anew.
+            # For the same reason, only full chunks are for the compiled network.
             network=self.compiled if A.shape[1] == BLOCK else UNCOMPILED,
         )
 
