@@ -1,14 +1,15 @@
 """What a training step consumes: matrices, noise levels and noise for every model of a stack."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from training.config import IREDConfig
-from training.data import draw_roots, matrices
-from training.streams import Purpose, generator, normal
+from training.data import matrices
+from training.streams import Purpose, generator
 
 
 class Batch(NamedTuple):
@@ -20,6 +21,12 @@ class Batch(NamedTuple):
     eps: Tensor  # (S, B, D), noise of the denoising loss
     contrast_eps: Tensor | None  # (S, B, D), noise of positives and negatives
     negatives: Tensor | None  # (S, B, D), N(0, 1) that random negatives are made of
+
+
+_Drawn = dict[Purpose, tuple[Tensor, ...]]
+
+# Numbers in a draw from which it is worth a thread of its own.
+THREADED_DRAW = 2**16
 
 
 class BatchSource:
@@ -41,34 +48,24 @@ class BatchSource:
         }
         self.index = torch.tensor([distinct.index(seed) for seed in seeds], device=device)
         self.shared = distinct != list(seeds)
-
-    def matrices(self) -> tuple[Tensor, Tensor]:
-        """Draw the next A and y of every run, (S, B, D)."""
-        config = self.config
-        roots = [
-            draw_roots(stream, config.batch_size, config.matrix_size)
-            for stream in self.streams["data"]
-        ]
-        A, y = matrices(torch.stack(roots), config.ridge, self.dtype)
-        return self._for_runs(A), self._for_runs(y)
+        # A generator draws on one core; streams are independent, so several can at a time. What is
+        # drawn does not depend on it.
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        large = config.batch_size * config.matrix_size**2 >= THREADED_DRAW
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 and large else None
 
     def next(self) -> Batch:
         """Draw the next batch; what a strategy does not use is not drawn."""
-        T, B = self.config.diffusion_steps, self.config.batch_size
-        A, y = self.matrices()
-        levels = [
-            torch.randint(T, (B,), generator=stream, device=stream.device)
-            for stream in self.streams["noise"]
-        ]
-        t = self._for_runs(torch.stack(levels))
-        return Batch(
-            A=A,
-            y=y,
-            t=t,
-            eps=self._normal("noise"),
-            contrast_eps=self._normal("contrast") if "contrast" in self.streams else None,
-            negatives=self._normal("mining") if "mining" in self.streams else None,
-        )
+        drawn = self._draw(*self.streams)
+        return self._with_noise(*self._matrices(drawn), drawn)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Draw the next A and y of every run, (S, B, D), and no noise."""
+        return self._matrices(self._draw("data"))
+
+    def with_noise(self, A: Tensor, y: Tensor) -> Batch:
+        """Draw the next noise for matrices."""
+        return self._with_noise(A, y, self._draw(*(p for p in self.streams if p != "data")))
 
     def positions(self, run: int) -> dict[Purpose, Tensor]:
         """Return how far a run's streams have been read, by purpose."""
@@ -81,10 +78,54 @@ class BatchSource:
         for purpose, streams in self.streams.items():
             streams[seed].set_state(positions[purpose])
 
-    def _normal(self, purpose: Purpose) -> Tensor:
-        shape = (self.config.batch_size, self.config.matrix_size**2)
-        draws = [normal(stream, shape, self.dtype) for stream in self.streams[purpose]]
-        return self._for_runs(torch.stack(draws))
+    def _draw(self, *purposes: Purpose) -> _Drawn:
+        """Read streams once: for each purpose its tensors, (seeds, B, ...) each."""
+        drawn = {purpose: self._empty(purpose) for purpose in purposes}
+        tasks = [
+            (stream, [tensor[seed] for tensor in drawn[purpose]])
+            for purpose in purposes
+            for seed, stream in enumerate(self.streams[purpose])
+        ]
+        # Threads only fill: what they allocated or computed would be in memory and with helpers
+        # of their own, and slower than without them.
+        list((self.pool.map if self.pool else map)(self._fill, tasks))
+        return drawn
+
+    def _empty(self, purpose: Purpose) -> tuple[Tensor, ...]:
+        seeds, B, n = len(self.streams[purpose]), self.config.batch_size, self.config.matrix_size
+        device = self.index.device
+        if purpose == "data":
+            return (torch.empty(seeds, B, n, n, device=device),)
+        values = torch.empty(seeds, B, n * n, device=device)
+        if purpose == "noise":
+            return torch.empty(seeds, B, dtype=torch.int64, device=device), values
+        return (values,)
+
+    @torch.inference_mode()  # a mode of the thread, so the caller's does not reach here
+    def _fill(self, task: tuple[torch.Generator, list[Tensor]]) -> None:
+        stream, tensors = task
+        for tensor in tensors:
+            if tensor.dtype == torch.int64:  # noise levels
+                tensor.random_(0, self.config.diffusion_steps, generator=stream)
+            elif tensor.ndim == 3:  # roots, (B, n, n)
+                tensor.uniform_(generator=stream)
+            else:
+                tensor.normal_(generator=stream)
+
+    def _matrices(self, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+        R = drawn["data"][0].mul_(2).sub_(1)  # as `draw_roots` does
+        A, y = matrices(R, self.config.ridge, self.dtype)
+        return self._for_runs(A), self._for_runs(y)
+
+    def _with_noise(self, A: Tensor, y: Tensor, drawn: _Drawn) -> Batch:
+        t, eps = drawn["noise"]
+        # Drawn in float32 and converted, so that every precision sees the same noise.
+        contrast, negatives = (
+            self._for_runs(drawn[purpose][0].to(self.dtype)) if purpose in drawn else None
+            for purpose in ("contrast", "mining")
+        )
+        eps = self._for_runs(eps.to(self.dtype))
+        return Batch(A, y, self._for_runs(t), eps, contrast, negatives)
 
     def _for_runs(self, by_seed: Tensor) -> Tensor:
         """Repeat what was drawn per distinct seed, (seeds, ...), for each run: (S, ...)."""

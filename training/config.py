@@ -60,6 +60,8 @@ class AdversarialMining(_Settings):
 
 Mining = Annotated[NoMining | RandomMining | AdversarialMining, Field(discriminator="strategy")]
 
+Precision = Literal["fp32", "fp64", "tf32", "bf16"]
+
 
 class IREDConfig(_Settings):
     """One run of IRED on matrix inversion (Du, Mao, Tenenbaum, ICML 2024).
@@ -125,8 +127,10 @@ class IREDConfig(_Settings):
         default=4096, ge=2, le=2**24, description="Validation matrices behind a point of the curve."
     )
 
-    precision: Literal["fp32", "fp64"] = Field(
-        default="fp32", description="Arithmetic of training and evaluation."
+    precision: Precision = Field(
+        default="fp32",
+        description="Arithmetic of training. Under tf32 and bf16 only matrix products are rounded, "
+        "and evaluation is in float32; tf32 needs a GPU that has it.",
     )
     reference_quirks: bool = Field(
         default=False,

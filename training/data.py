@@ -31,9 +31,11 @@ def draw_roots(stream: torch.Generator, count: int, size: int) -> Tensor:
 def matrices(R: Tensor, ridge: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return A and y, each (..., D), of R (..., n, n).
 
-    On the CPU their bits depend on R only, not on the machine or on what else is computed: draws
-    are multiples of 2^-23, so every sum in R R^T is exact in float64 whatever its order, and the
-    inverse is made of elementwise operations.
+    A matrix's bits depend on nothing else that is computed. In float64 on the CPU, of which the
+    held-out sets are made, they do not even depend on the machine: draws are multiples of 2^-23,
+    so every sum in R R^T is exact whatever its order, and the inverse is made of elementwise
+    operations. In float32, y may differ in its last bits between kinds of processor, as all
+    training does.
     """
     R = R.double()
     A = 2 * (R @ R.mT) + ridge * torch.eye(R.shape[-1], dtype=R.dtype, device=R.device)
@@ -50,8 +52,8 @@ def invert(A: Tensor) -> Tensor:
     """
     if A.device.type == "cuda":
         return torch.cholesky_inverse(torch.linalg.cholesky_ex(A).L)
-    # Blocks that stay in the cache: 1.5 times as fast as a large batch at once at n = 20.
-    block = max(1, 2**18 // A[0].numel())
+    # Blocks that stay in the cache of a core or two: a large batch at once is half as fast.
+    block = max(1, 2**19 // A[0].numel())
     return torch.cat([_gauss_jordan(part) for part in torch.split(A, block)])
 
 
@@ -64,8 +66,11 @@ def _gauss_jordan(A: Tensor) -> Tensor:
         pivot = M[k, k].reciprocal()  # (count,)
         row = M[k] * pivot  # (n, count)
         column = M[:, k].clone()  # (n, count)
-        # Two roundings, never one fused: that keeps the bits equal on every machine.
-        M.sub_(column[:, None] * row)
+        if A.dtype == torch.float64:
+            # Two roundings, never one fused: that keeps the bits equal on every machine.
+            M.sub_(column[:, None] * row)
+        else:
+            M.addcmul_(column[:, None], row, value=-1)
         M[k] = row
         M[:, k] = -column * pivot
         M[k, k] = pivot

@@ -4,6 +4,7 @@ After Du, Mao, Tenenbaum (ICML 2024); the schedule is Nichol and Dhariwal's cosi
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -86,6 +87,27 @@ def add_noise(at: Levels, solution: Tensor, eps: Tensor) -> Tensor:
     return at.signal * solution + at.noise * eps
 
 
+def energy_and_slope(weights: Weights, given: Given, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return E (S, B) and dE/dx (S, B, D) at x."""
+    there = forward(weights, given, x)
+    return there.energy, gradient_in_x(weights, backward(weights, given, there))
+
+
+def energy_alone(weights: Weights, given: Given, x: Tensor) -> Tensor:
+    """Return E (S, B) at x."""
+    return forward(weights, given, x).energy
+
+
+class Network(NamedTuple):
+    """The functions that inner steps evaluate; the sampler may be given compiled ones."""
+
+    energy_and_slope: Callable[[Weights, Given, Tensor], tuple[Tensor, Tensor]]
+    energy: Callable[[Weights, Given, Tensor], Tensor]
+
+
+UNCOMPILED = Network(energy_and_slope, energy_alone)
+
+
 class Descent(NamedTuple):
     """Where inner steps ended, and the share of them that was taken back."""
 
@@ -94,7 +116,14 @@ class Descent(NamedTuple):
 
 
 def descend(
-    weights: Weights, given: Given, at: Levels, x: Tensor, steps: int, *, doubling: bool
+    weights: Weights,
+    given: Given,
+    at: Levels,
+    x: Tensor,
+    steps: int,
+    *,
+    doubling: bool,
+    network: Network = UNCOMPILED,
 ) -> Descent:
     """Take inner steps from x (S, B, D): x - step dE/dx within +-limit, kept unless E grows.
 
@@ -103,20 +132,21 @@ def descend(
     reverted = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     if steps == 0:
         return Descent(x, reverted)
-    start = forward(weights, given, x)
-    energy = start.energy
-    slope = gradient_in_x(weights, backward(weights, given, start))
+    energy, slope = network.energy_and_slope(weights, given, x)
     for i in range(steps):
+        last = i + 1 == steps
         length = 2 * at.step if doubling and i > 0 else at.step
         candidate = torch.clamp(x - length * slope, -at.limit, at.limit)
-        there = forward(weights, given, candidate)
-        worse = there.energy > energy  # (S, B)
+        if last:
+            energy_there, slope_there = network.energy(weights, given, candidate), slope
+        else:
+            energy_there, slope_there = network.energy_and_slope(weights, given, candidate)
+        worse = energy_there > energy  # (S, B)
         reverted = reverted + worse.to(x.dtype).mean(1) / steps
         x = torch.where(worse[..., None], x, candidate)
-        if i + 1 < steps:
+        if not last:
             # A sample that stays keeps its energy and its slope: nothing is evaluated twice.
-            energy = torch.where(worse, energy, there.energy)
-            slope_there = gradient_in_x(weights, backward(weights, given, there))
+            energy = torch.where(worse, energy, energy_there)
             slope = torch.where(worse[..., None], slope, slope_there)
     return Descent(x, reverted)
 
@@ -130,6 +160,7 @@ def sample(
     inner_steps: int,
     *,
     quirks: bool,
+    network: Network = UNCOMPILED,
 ) -> Tensor:
     """Return the models' solutions for A (S, B, D) from start ~ N(0, 1), (S, B, D).
 
@@ -143,10 +174,18 @@ def sample(
     for t in reversed(range(len(features))):
         given = given_level(base, table, t)
         at = levels(schedule, t)
-        eps = gradient_in_x(weights, backward(weights, given, forward(weights, given, x)))
+        _, eps = network.energy_and_slope(weights, given, x)
         solution = (at.per_signal * x - at.noise_per_signal * eps).clamp(-LIMIT, LIMIT)
         # Within the limit here and after every inner step, so the paper's last clamp is implied.
-        x = descend(weights, given, at, at.signal * solution, inner_steps, doubling=quirks).x
+        x = descend(
+            weights,
+            given,
+            at,
+            at.signal * solution,
+            inner_steps,
+            doubling=quirks,
+            network=network,
+        ).x
         solution = at.per_signal * x
         x = schedule.signal[t - 1] * solution if t > 0 else x
     # The public release returns x as it is at t = 0, scaled by sqrt(alpha_bar_0) = 0.986.

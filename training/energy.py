@@ -1,7 +1,7 @@
 """The energy network of a stack of models, its gradient in x, and its reverse passes, closed form.
 
 E(A, x, t) = |o|^2,  o = W4 h3 + b4,  h_i = s(z_i),  s(z) = z sig(z)
-z1 = W1A A + W1x x + b1,  z_i = a_i g_i(t) + c_i(t)  and  a_i = W_i h_(i-1) + b_i  for i = 2, 3
+z1 = W1A A + W1x x + b1,  z_i = a_i g_i(t) + c_i(t)  and  a_i = W_i h_(i-1)  for i = 2, 3
 
 Du, Mao, Tenenbaum (ICML 2024) train with dE/dx as the estimate of the noise, so the gradient of
 their loss is a derivative of a derivative. Written out it needs no graph: one forward pass, one
@@ -9,6 +9,8 @@ backward pass for dE/dx, one tangent pass and one reverse pass: 22.5 instead of 
 denoising step of the published size.
 Names: p, q, r are the gradients of E in h, z, a; `_dot` marks derivatives along a direction v of
 x; `_bar` marks gradients of the loss. S models, B samples each, D = n^2 features, width h.
+Biases of layers 2 and 3 are in c_i(t), see time_table.py: that saves a pass over (S, B, h) each
+time one would be added, and one each time its gradient would be summed.
 """
 
 from typing import NamedTuple
@@ -19,6 +21,24 @@ from torch.nn.functional import silu
 
 from training.time_table import TimeTable
 from training.weights import Weights
+
+
+def product(x: Tensor, W: Tensor) -> Tensor:
+    """Return x @ W with the inputs rounded to W's type, in x's type: see precision.py."""
+    return (x.to(W.dtype) @ W).to(x.dtype)
+
+
+def outer(weights: Weights, *pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the sum over samples and pairs of left right^T, the gradient of a linear map."""
+    low = weights.W2.dtype
+    lefts, rights = [left.to(low).mT for left, _ in pairs], [right.to(low) for _, right in pairs]
+    total = (lefts[0] @ rights[0]).to(pairs[0][0].dtype)
+    for left, right in zip(lefts[1:], rights[1:], strict=True):
+        if low == total.dtype:
+            total = torch.baddbmm(total, left, right)
+        else:  # sums of products stay in the wider type
+            total = total + (left @ right).to(total.dtype)
+    return total
 
 
 class Given(NamedTuple):
@@ -33,7 +53,7 @@ class Given(NamedTuple):
 
 def first_layer(weights: Weights, A: Tensor) -> Tensor:
     """Return base for A (S, B, D)."""
-    return torch.baddbmm(weights.b1[:, None], A, weights.W1A.mT)
+    return product(A, weights.W1A.mT) + weights.b1[:, None]
 
 
 def given_levels(base: Tensor, table: TimeTable, t: Tensor) -> Given:
@@ -65,15 +85,15 @@ class Forward(NamedTuple):
 
 def forward(weights: Weights, given: Given, x: Tensor) -> Forward:
     """Evaluate the energy at x (S, B, D)."""
-    z1 = torch.baddbmm(given.base, x, weights.W1x.mT)
+    z1 = product(x, weights.W1x.mT) + given.base
     h1 = silu(z1)
-    a2 = torch.baddbmm(weights.b2[:, None], h1, weights.W2.mT)
+    a2 = product(h1, weights.W2.mT)
     z2 = torch.addcmul(given.c2, a2, given.g2)
     h2 = silu(z2)
-    a3 = torch.baddbmm(weights.b3[:, None], h2, weights.W3.mT)
+    a3 = product(h2, weights.W3.mT)
     z3 = torch.addcmul(given.c3, a3, given.g3)
     h3 = silu(z3)
-    o = torch.baddbmm(weights.b4[:, None], h3, weights.W4.mT)
+    o = product(h3, weights.W4.mT) + weights.b4[:, None]
     return Forward(o.square().sum(-1), x, z1, h1, a2, z2, h2, a3, z3, h3, o)
 
 
@@ -96,20 +116,20 @@ def backward(
 ) -> Backward:
     """Carry E, or `multiple` (S, B) of it per sample, back from the output to the first layer."""
     o = 2 * at.o if multiple is None else 2 * multiple[..., None] * at.o
-    p3 = o @ weights.W4
+    p3 = product(o, weights.W4)
     q3 = _times_slope(p3, at.z3)
     r3 = q3 * given.g3
-    p2 = r3 @ weights.W3
+    p2 = product(r3, weights.W3)
     q2 = _times_slope(p2, at.z2)
     r2 = q2 * given.g2
-    p1 = r2 @ weights.W2
+    p1 = product(r2, weights.W2)
     q1 = _times_slope(p1, at.z1)
     return Backward(o, p3, q3, r3, p2, q2, r2, p1, q1)
 
 
 def gradient_in_x(weights: Weights, back: Backward) -> Tensor:
     """Return dE/dx, (S, B, D)."""
-    return back.q1 @ weights.W1x
+    return product(back.q1, weights.W1x)
 
 
 class Contribution(NamedTuple):
@@ -121,9 +141,7 @@ class Contribution(NamedTuple):
 
     W1x: Tensor
     W2: Tensor
-    b2: Tensor
     W3: Tensor
-    b3: Tensor
     W4: Tensor
     b4: Tensor
     base: Tensor  # (S, B, h), as are the rest
@@ -139,12 +157,10 @@ def energy_contribution(
     """Reverse pass of the energies, energy_bar (S, B) being the loss's gradient in them."""
     back = backward(weights, given, at, energy_bar)
     return Contribution(
-        W1x=back.q1.mT @ at.x,
-        W2=back.r2.mT @ at.h1,
-        b2=back.r2.sum(1),
-        W3=back.r3.mT @ at.h2,
-        b3=back.r3.sum(1),
-        W4=back.o.mT @ at.h3,
+        W1x=outer(weights, (back.q1, at.x)),
+        W2=outer(weights, (back.r2, at.h1)),
+        W3=outer(weights, (back.r3, at.h2)),
+        W4=outer(weights, (back.o, at.h3)),
         b4=back.o.sum(1),
         base=back.q1,
         g2=back.q2 * at.a2,
@@ -163,28 +179,26 @@ def slope_contribution(
     derivative, o_dot . 2 o; its gradients are p, q, r along the tangent pass and the `_bar` values
     along the original one.
     """
-    z1_dot = v @ weights.W1x.mT
+    z1_dot = product(v, weights.W1x.mT)
     h1_dot = _times_slope(z1_dot, at.z1)
-    a2_dot = h1_dot @ weights.W2.mT
+    a2_dot = product(h1_dot, weights.W2.mT)
     z2_dot = given.g2 * a2_dot
     h2_dot = _times_slope(z2_dot, at.z2)
-    a3_dot = h2_dot @ weights.W3.mT
+    a3_dot = product(h2_dot, weights.W3.mT)
     z3_dot = given.g3 * a3_dot
     h3_dot = _times_slope(z3_dot, at.z3)
-    o_bar = 2 * (h3_dot @ weights.W4.mT)
+    o_bar = 2 * product(h3_dot, weights.W4.mT)
 
-    z3_bar = _reverse_silu(o_bar @ weights.W4, back.p3 * z3_dot, at.z3, at.h3)
+    z3_bar = _reverse_silu(product(o_bar, weights.W4), back.p3 * z3_dot, at.z3, at.h3)
     a3_bar = z3_bar * given.g3
-    z2_bar = _reverse_silu(a3_bar @ weights.W3, back.p2 * z2_dot, at.z2, at.h2)
+    z2_bar = _reverse_silu(product(a3_bar, weights.W3), back.p2 * z2_dot, at.z2, at.h2)
     a2_bar = z2_bar * given.g2
-    z1_bar = _reverse_silu(a2_bar @ weights.W2, back.p1 * z1_dot, at.z1, at.h1)
+    z1_bar = _reverse_silu(product(a2_bar, weights.W2), back.p1 * z1_dot, at.z1, at.h1)
     return Contribution(
-        W1x=torch.baddbmm(z1_bar.mT @ at.x, back.q1.mT, v),
-        W2=torch.baddbmm(a2_bar.mT @ at.h1, back.r2.mT, h1_dot),
-        b2=a2_bar.sum(1),
-        W3=torch.baddbmm(a3_bar.mT @ at.h2, back.r3.mT, h2_dot),
-        b3=a3_bar.sum(1),
-        W4=torch.baddbmm(o_bar.mT @ at.h3, back.o.mT, h3_dot),
+        W1x=outer(weights, (z1_bar, at.x), (back.q1, v)),
+        W2=outer(weights, (a2_bar, at.h1), (back.r2, h1_dot)),
+        W3=outer(weights, (a3_bar, at.h2), (back.r3, h2_dot)),
+        W4=outer(weights, (o_bar, at.h3), (back.o, h3_dot)),
         b4=o_bar.sum(1),
         base=z1_bar,
         g2=torch.addcmul(z2_bar * at.a2, back.q2, a2_dot),

@@ -9,19 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batches import BatchSource
+from training.config import IREDConfig
 from training.data import HELD_OUT, HeldOutSet, held_out_set
-from training.diffusion import sample
+from training.diffusion import UNCOMPILED, Network, sample
 from training.outcome import Measurement, measure
 from training.references import fit_references, score_references
 from training.stack import Stack
 from training.streams import generator, normal
-from training.weights import unflatten
+from training.weights import Weights, unflatten
 
 # Matrices per sampler call: 50 MB per model of the published size, and enough to fill a GPU.
 BLOCK = 1024
 
 # Matrices the reference predictors are fitted on: 160 per coefficient of the largest at n = 20.
 REFERENCE_FIT = 65_536
+
+# Asked before each chunk of matrices, with their number; False stops the evaluation.
+GoOn = Callable[[int], bool]
 
 Chunks = Iterable[tuple[Tensor, Tensor]]  # A and y, each (1 or S, b, D), b <= BLOCK
 
@@ -30,36 +34,49 @@ class Evaluator:
     """Scores models of one config; the noise it starts from is the same for every run."""
 
     def __init__(self, stack: Stack) -> None:
-        self.config, self.layout = stack.config, stack.layout
+        self.config, self.layout, self.groups = stack.config, stack.layout, stack.groups
         self.features, self.schedule = stack.features(), stack.schedule()
+        self.compiled = Network(
+            stack.compiler(UNCOMPILED.energy_and_slope), stack.compiler(UNCOMPILED.energy)
+        )
 
-    def errors(
-        self, flat: Tensor, chunks: Chunks, should_stop: Callable[[], bool]
-    ) -> Tensor | None:
+    def errors(self, flat: Tensor, chunks: Chunks, go_on: GoOn) -> Tensor | None:
         """Return the mean squared error of each matrix, (S, count) float64 on the CPU.
 
-        `flat` are the weights, (S, P). None when asked to stop before the end.
+        `flat` are the weights, (S, P). None when told to stop.
         """
-        weights = unflatten(flat, self.layout)
+        groups = [unflatten(flat[group], self.layout) for group in self.groups]
         # Drawn on the CPU: a run is scored on the same noise whatever it was trained on.
         noise = generator(self.config.held_out_seed, "sampler start")
         errors = []
         for chunk in chunks:
-            if should_stop():
+            if not go_on(chunk[0].shape[1]):
                 return None
             A, y = (part.to(flat.device, flat.dtype).expand(len(flat), -1, -1) for part in chunk)
             start = normal(noise, (BLOCK, self.layout.features), flat.dtype)[: A.shape[1]]
-            solution = sample(
-                weights,
-                self.features,
-                self.schedule,
-                A,
-                start.to(flat.device).expand_as(A),
-                self.config.sampler_inner_steps,
-                quirks=self.config.reference_quirks,
+            start = start.to(flat.device).expand_as(A)
+            solution = torch.cat(
+                [
+                    self._sample(weights, A[group], start[group])
+                    for weights, group in zip(groups, self.groups, strict=True)
+                ]
             )
             errors.append((solution - y).double().square().mean(2).cpu())
         return torch.cat(errors, dim=1)
+
+    def _sample(self, weights: Weights, A: Tensor, start: Tensor) -> Tensor:
+        return sample(
+            weights,
+            self.features,
+            self.schedule,
+            # Copies of what is shared by models: each further layout would be compiled anew.
+            A.clone(memory_format=torch.contiguous_format),
+            start.clone(memory_format=torch.contiguous_format),
+            self.config.sampler_inner_steps,
+            quirks=self.config.reference_quirks,
+            # For the same reason, only full chunks are for the compiled network.
+            network=self.compiled if A.shape[1] == BLOCK else UNCOMPILED,
+        )
 
 
 def held_out_chunks(held_out: HeldOutSet, count: int | None = None) -> Chunks:
@@ -85,15 +102,20 @@ class Scores(NamedTuple):
     digests: Mapping[str, str]  # by held-out set
 
 
-def score(stack: Stack, flat: Tensor, should_stop: Callable[[], bool]) -> Scores | None:
+def evaluation_size(config: IREDConfig) -> int:
+    """Return the number of matrices `score` evaluates, over all sets."""
+    return _train_count(config) + len(HELD_OUT) * config.held_out_size
+
+
+def score(stack: Stack, flat: Tensor, go_on: GoOn) -> Scores | None:
     """Score weights (S, P) on the beginning of their training stream and on each held-out set.
 
-    None when asked to stop before the end.
+    None when told to stop before the end.
     """
     config, n = stack.config, stack.config.matrix_size
     evaluator = Evaluator(stack)
-    count = min(config.held_out_size, config.steps * config.batch_size)
-    errors = evaluator.errors(flat, training_chunks(stack.batches(), count), should_stop)
+    chunks = training_chunks(stack.batches(), _train_count(config))
+    errors = evaluator.errors(flat, chunks, go_on)
     if errors is None:
         return None
     metrics = [{"train_mse": measure(row.numpy())} for row in errors]
@@ -105,7 +127,7 @@ def score(stack: Stack, flat: Tensor, should_stop: Callable[[], bool]) -> Scores
     for name in HELD_OUT:
         ridge = config.harder_ridge if name == "harder" else config.ridge
         held_out = held_out_set(config.held_out_seed, name, config.held_out_size, n, ridge)
-        errors = evaluator.errors(flat, held_out_chunks(held_out), should_stop)
+        errors = evaluator.errors(flat, held_out_chunks(held_out), go_on)
         if errors is None:
             return None
         for metric, row in zip(metrics, errors, strict=True):
@@ -113,6 +135,10 @@ def score(stack: Stack, flat: Tensor, should_stop: Callable[[], bool]) -> Scores
         references[f"{name}_mse"] = score_references(predictors, *_matrices(held_out, n))
         digests[name] = held_out.digest
     return Scores(metrics, references, digests)
+
+
+def _train_count(config: IREDConfig) -> int:
+    return min(config.held_out_size, config.steps * config.batch_size)
 
 
 def _matrices(held_out: HeldOutSet, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable
 
 from training.checkpoint import Checkpoints
-from training.loss import loss_and_gradient
-from training.optim import clip_by_model, update_average
 from training.progress import Observer, Watch
 from training.stack import Stack, State
-from training.weights import flatten, unflatten
+from training.step import Step
 
 
 def train_stack(
@@ -22,8 +20,7 @@ def train_stack(
     Stops before the last step when asked to, or when no run has a finite loss any more. Goes on
     where the checkpoints end, and leaves one behind.
     """
-    config, layout = stack.config, stack.layout
-    features, schedule, source = stack.features(), stack.schedule(), stack.batches()
+    config, source, step = stack.config, stack.batches(), Step(stack)
     state = State.initial(stack.initial_weights())
     if checkpoints:
         checkpoints.restore(state, source)
@@ -31,37 +28,7 @@ def train_stack(
     watch = Watch(stack, state, observe)
     watch.start()
     while state.step < config.steps and not should_stop():
-        batch = source.next()
-        losses, gradient = loss_and_gradient(
-            unflatten(state.weights, layout),
-            features,
-            schedule,
-            batch,
-            config.mining,
-            stack.contrastive_weight,
-            stack.noise_scale,
-            quirks=config.reference_quirks,
-        )
-        flat_gradient = flatten(gradient)
-        norms = clip_by_model(flat_gradient, config.grad_clip)
-        state.step += 1
-        state.adam.update(
-            state.weights,
-            flat_gradient,
-            state.step,
-            stack.learning_rate,
-            config.adam_beta1,
-            config.adam_beta2,
-        )
-        update_average(
-            state.average,
-            state.weights,
-            state.step,
-            every=config.ema_every,
-            warmup=config.ema_warmup,
-            largest=config.ema_decay,
-        )
-        state.note_failures(losses.total)
+        losses, norms = step(state, source.next())
         state.seconds = time.monotonic() - started
         if watch.after_step(losses, norms) and all(state.failures()):
             break

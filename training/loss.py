@@ -23,6 +23,7 @@ from training.energy import (
     forward,
     given_levels,
     gradient_in_x,
+    outer,
     slope_contribution,
 )
 from training.mining import mine
@@ -102,13 +103,11 @@ def _collect(
     belongs = (batch.t[:, None] == every_t[:, None]).to(total.g2.dtype)
     film = (belongs @ part for part in (total.g2, total.c2, total.g3, total.c3))
     return Weights(
-        W1A=total.base.mT @ batch.A,
+        W1A=outer(weights, (total.base, batch.A)),
         W1x=total.W1x,
         b1=total.base.sum(1),
         W2=total.W2,
-        b2=total.b2,
         W3=total.W3,
-        b3=total.b3,
         W4=total.W4,
         b4=total.b4,
         **time_table_reverse(weights, table, *film),

@@ -34,19 +34,20 @@ class Adam(NamedTuple):
         self,
         weights: Tensor,
         gradient: Tensor,
-        step: int,
+        correction1: Tensor,
+        correction2: Tensor,
         learning_rate: Tensor,
         beta1: float,
         beta2: float,
     ) -> None:
-        """Take step number `step` = 1, 2, ... in place (Kingma and Ba, 2015, algorithm 1).
+        """Take a step in place (Kingma and Ba, 2015, algorithm 1).
 
-        `learning_rate` is (S, 1).
+        The corrections are 1 - beta^step for step = 1, 2, ...; `learning_rate` is (S, 1).
         """
         self.first.lerp_(gradient, 1 - beta1)
         self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (self.second / (1 - beta2**step)).sqrt_().add_(ADAM_EPSILON)
-        weights.sub_(self.first / denominator * (learning_rate / (1 - beta1**step)))
+        denominator = (self.second / correction2).sqrt_().add_(ADAM_EPSILON)
+        weights.sub_(self.first / denominator * (learning_rate / correction1))
 
 
 def average_decay(updates_from: int, warmup: int, largest: float) -> float:

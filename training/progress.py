@@ -71,7 +71,7 @@ class Watch:
 
     def _curve_point(self) -> list[float]:
         errors = self.evaluator.errors(
-            self.state.average, held_out_chunks(self.curve_set), should_stop=lambda: False
+            self.state.average, held_out_chunks(self.curve_set), _to_the_end
         )
         assert errors is not None
         return errors.mean(1).tolist()
@@ -86,3 +86,30 @@ class Watch:
                 self.state.curves[index].append((self.state.step, finite))
         self.observe(self.state.step, per_run)
         self.reported_at = time.monotonic()
+
+
+def _to_the_end(count: int) -> bool:
+    del count
+    return True
+
+
+class EvaluationWatch:
+    """Reports how much of the final evaluation is done, about once a second."""
+
+    def __init__(
+        self, state: State, matrices: int, observe: Observer, should_stop: Callable[[], bool]
+    ) -> None:
+        self.state, self.matrices, self.observe = state, matrices, observe
+        self.should_stop = should_stop
+        self.done = 0
+        self.reported_at = time.monotonic()
+
+    def go_on(self, count: int) -> bool:
+        """Take note that `count` matrices are next; False when asked to stop."""
+        if time.monotonic() - self.reported_at >= REPORT_SECONDS:
+            share = {"evaluated_share": self.done / self.matrices}
+            failures = self.state.failures()
+            self.observe(self.state.step, [None if failure else share for failure in failures])
+            self.reported_at = time.monotonic()
+        self.done += count
+        return not self.should_stop()

@@ -2,6 +2,9 @@
 
 t is one of T integers, so gains and biases are computed once per step for all of them and looked
 up per sample. embedding(t) -> T1 -> GELU -> T2 -> F2, F3 -> [gain - 1, bias] of layers 2 and 3.
+
+The definition is z = (W h + b) g(t) + bias(t). The table holds c(t) = bias(t) + b g(t), so that
+z = (W h) g(t) + c(t) and the gradient of b is a sum over T rows rather than over all samples.
 """
 
 import math
@@ -26,7 +29,7 @@ class TimeTable(NamedTuple):
     """Gains and biases of the S models at each t, and what the reverse pass needs."""
 
     g2: Tensor  # (S, T, h), already 1 + gain
-    c2: Tensor  # (S, T, h)
+    c2: Tensor  # (S, T, h), the layer's own bias included
     g3: Tensor  # (S, T, h)
     c3: Tensor  # (S, T, h)
     features: Tensor  # (S, T, 128)
@@ -41,17 +44,20 @@ def time_table(weights: Weights, features: Tensor) -> TimeTable:
     before_gelu = torch.baddbmm(weights.t1[:, None], features, weights.T1.mT)
     after_gelu = gelu(before_gelu)
     output = torch.baddbmm(weights.t2[:, None], after_gelu, weights.T2.mT)
-    gain2, c2 = torch.baddbmm(weights.f2[:, None], output, weights.F2.mT).chunk(2, dim=-1)
-    gain3, c3 = torch.baddbmm(weights.f3[:, None], output, weights.F3.mT).chunk(2, dim=-1)
-    return TimeTable(1 + gain2, c2, 1 + gain3, c3, features, before_gelu, after_gelu, output)
+    gain2, bias2 = torch.baddbmm(weights.f2[:, None], output, weights.F2.mT).chunk(2, dim=-1)
+    gain3, bias3 = torch.baddbmm(weights.f3[:, None], output, weights.F3.mT).chunk(2, dim=-1)
+    g2, g3 = 1 + gain2, 1 + gain3
+    c2 = torch.addcmul(bias2, weights.b2[:, None], g2)
+    c3 = torch.addcmul(bias3, weights.b3[:, None], g3)
+    return TimeTable(g2, c2, g3, c3, features, before_gelu, after_gelu, output)
 
 
 def time_table_reverse(
     weights: Weights, table: TimeTable, g2: Tensor, c2: Tensor, g3: Tensor, c3: Tensor
 ) -> dict[str, Tensor]:
-    """Return the loss's gradient in T1 .. f3, given its gradient in the table, (S, T, h) each."""
-    film2 = torch.cat([g2, c2], dim=-1)  # (S, T, 2h)
-    film3 = torch.cat([g3, c3], dim=-1)
+    """Return the loss's gradient in T1 .. f3, b2 and b3 from that in the table, (S, T, h) each."""
+    film2 = torch.cat([torch.addcmul(g2, weights.b2[:, None], c2), c2], dim=-1)  # (S, T, 2h)
+    film3 = torch.cat([torch.addcmul(g3, weights.b3[:, None], c3), c3], dim=-1)
     output = film2 @ weights.F2 + film3 @ weights.F3  # (S, T, 128)
     before_gelu = (output @ weights.T2) * _gelu_slope(table.before_gelu)
     return {
@@ -63,6 +69,8 @@ def time_table_reverse(
         "f2": film2.sum(1),
         "F3": film3.mT @ table.output,
         "f3": film3.sum(1),
+        "b2": (table.g2 * c2).sum(1),
+        "b3": (table.g3 * c3).sum(1),
     }
 
 

@@ -81,8 +81,9 @@ class IREDTrainer:
 
         from training.allocator import keep_freed_memory
         from training.checkpoint import Checkpoints
-        from training.evaluate import score
+        from training.evaluate import evaluation_size, score
         from training.loop import train_stack
+        from training.progress import EvaluationWatch
         from training.stack import Stack
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,7 +105,9 @@ class IREDTrainer:
             scores = None
             if not all(failures):
                 if state.step == steps:
-                    scores = score(stack, state.average, context.should_stop)
+                    size = evaluation_size(stack.config)
+                    watch = EvaluationWatch(state, size, observe, context.should_stop)
+                    scores = score(stack, state.average, watch.go_on)
                 if scores is None:
                     return  # asked to stop: the runs have not ended
         details = _details(stack, state.seconds, time.monotonic() - trained_at)
@@ -139,6 +142,7 @@ def _details(
         "torch": str(torch.__version__),
         "precision": stack.config.precision,
         "parameters": stack.layout.parameter_count(),
+        "compiled": stack.compiler.summary(),
         "stack_size": len(stack.seeds),
         "train_seconds": train_seconds,
         "evaluation_seconds": evaluation_seconds,

@@ -27,7 +27,7 @@ from training.trainer import IREDTrainer
         ({"learning_rate": float("inf")}, "finite number"),
         ({"ridge": 0.0}, "greater than 0"),
         ({"adam_beta2": 1.0}, "less than 1"),
-        ({"precision": "fp8"}, "'fp32' or 'fp64'"),
+        ({"precision": "fp8"}, "'fp32', 'fp64', 'tf32' or 'bf16'"),
         ({"held_out_size": 100, "curve_size": 101}, "lower curve_size"),
         ({"mining": {"strategy": "adverserial"}}, "'none', 'random', 'adversarial'"),
         ({"mining": {"opt_steps": 2}}, "discriminator 'strategy'"),

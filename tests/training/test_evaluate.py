@@ -14,9 +14,9 @@ from training.streams import generator, normal
 CPU = torch.device("cpu")
 
 
-def never() -> bool:
+def to_the_end(count: int) -> bool:
     """Do not stop."""
-    return False
+    return count > 0
 
 
 def test_errors_are_those_of_the_plain_sampler() -> None:
@@ -25,7 +25,7 @@ def test_errors_are_those_of_the_plain_sampler() -> None:
     stack = Stack([setting] * 2, [0, 1], CPU)
     flat = stack.initial_weights()
     held_out = held_out_set(1, "test", 20, 3, 0.5)
-    errors = Evaluator(stack).errors(flat, held_out_chunks(held_out), never)
+    errors = Evaluator(stack).errors(flat, held_out_chunks(held_out), to_the_end)
     assert errors is not None
     stream = generator(setting.held_out_seed, "sampler start")
     start = normal(stream, (BLOCK, 9), torch.float64)[:20]
@@ -49,7 +49,7 @@ def test_a_run_is_scored_the_same_in_every_stack() -> None:
     for seeds in ([5], [2, 5]):
         stack = Stack([setting] * len(seeds), seeds, CPU)
         flats.append(stack.initial_weights())
-        scores.append(score(stack, flats[-1], never))
+        scores.append(score(stack, flats[-1], to_the_end))
     alone, together = scores
     assert alone is not None
     assert together is not None

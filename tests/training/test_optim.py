@@ -47,7 +47,8 @@ def test_adam_is_adam(beta1: float, beta2: float) -> None:
     adam = Adam.zeros(ours)
     for step in range(1, 11):
         gradient = random(2, 20, seed=step)
-        adam.update(ours, gradient, step, rates, beta1, beta2)
+        first, second = (torch.tensor(1 - b**step, dtype=torch.float64) for b in (beta1, beta2))
+        adam.update(ours, gradient, first, second, rates, beta1, beta2)
         for row, value, optimiser in zip(theirs, gradient, optimisers, strict=True):
             row.grad = value
             optimiser.step()

@@ -12,6 +12,7 @@ import torch
 
 from pipeline.trainer import Trainer
 from tests.training.helpers import FakeContext, FakeRun, config
+from training import progress
 from training.outcome import Outcome
 from training.stack import Stack
 from training.trainer import IREDTrainer
@@ -94,7 +95,7 @@ def test_progress_spans_the_run() -> None:
         assert {0, 3, 6, 7} <= set(steps)
         curve = {step for step, _, values in reports if "validation_mse" in values}
         assert curve == {0, 3, 6}
-        last = reports[-1][2]
+        last = next(values for step, _, values in reports if step == 7 and "loss" in values)
         assert set(last) == {
             "loss",
             "denoising_loss",
@@ -159,3 +160,16 @@ def test_runs_that_cannot_share_a_stack_are_refused() -> None:
     runs: list[Any] = [FakeRun("a", 0, config()), FakeRun("b", 0, config(batch_size=9))]
     with pytest.raises(ValueError, match="per-model settings"):
         train(runs)
+
+
+def test_the_final_evaluation_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the last step the share of matrices that are scored grows towards one."""
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
+    _, context = train([FakeRun("a", 0, config(steps=3, held_out_size=24))])
+    reports = [
+        values["evaluated_share"]
+        for step, _, values in context.reports["a"]
+        if step == 3 and "evaluated_share" in values
+    ]
+    # 8 matrices from each of 3 steps in the train metric, then three held-out sets of 24.
+    assert reports == [0, 8 / 96, 16 / 96, 24 / 96, 48 / 96, 72 / 96]

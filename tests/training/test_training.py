@@ -5,6 +5,7 @@ import torch
 
 from tests.training import oracle
 from tests.training.helpers import config, draws_of, relative_error
+from training import stack as stack_module
 from training.config import IREDConfig
 from training.loop import train_stack
 from training.stack import Stack, State
@@ -118,3 +119,28 @@ def test_a_model_that_diverges_leaves_its_neighbours_alone() -> None:
     healthy = train(stack_of([calm] * 3, [0, 7, 2]))
     for index in (0, 2):
         assert torch.equal(state.weights[index], healthy.weights[index])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_models_that_take_turns_train_as_if_alone(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each model occupies the machine, a stack's arithmetic is that of single runs."""
+    monkeypatch.setattr(stack_module, "LARGE_LAYER", 0)
+    setting = config(mining={"strategy": strategy}, steps=20)
+    together = stack_of([setting] * 3, [8, 3, 8])
+    assert together.groups == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    state = train(together)
+    for place, seed in enumerate(together.seeds):
+        alone = train(stack_of([setting], [seed]))
+        assert torch.equal(state.weights[place], alone.weights[0])
+        assert torch.equal(state.average[place], alone.average[0])
+
+
+def test_models_take_turns_only_where_one_fills_the_machine() -> None:
+    """Small models share their steps on a CPU, large ones do not; on a GPU all do."""
+    large = config(batch_size=2048, hidden_width=512)
+    cuda = torch.device("cuda")
+    assert len(stack_module._groups(large, 10, CPU)) == 10
+    assert len(stack_module._groups(config(), 10, CPU)) == 1
+    assert len(stack_module._groups(large, 10, cuda)) == 1

@@ -1,0 +1,116 @@
+"""One optimiser step of a stack of models: gradient, clipping, Adam, average."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from training.batches import Batch
+from training.loss import Losses, loss_and_gradient
+from training.optim import Adam, clip_by_model, update_average
+from training.precision import for_products, product_mode
+from training.stack import Stack, State
+from training.weights import flatten, unflatten
+
+
+class _PerModel(NamedTuple):
+    """The settings that are numbers of a model."""
+
+    learning_rate: Tensor  # (S, 1)
+    contrastive_weight: Tensor  # (S,)
+    noise_scale: Tensor  # (S, 1, 1)
+
+
+# weights, moments, batch, settings, 1 - beta1^step, 1 - beta2^step -> losses, norms (S,)
+_Descend = Callable[[Tensor, Adam, Batch, _PerModel, Tensor, Tensor], tuple[Losses, Tensor]]
+
+
+class Step:
+    """Takes steps of one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.config, self.groups = stack.config, stack.groups
+        self.descend = stack.compiler(_descend(stack))
+        self.settings = _PerModel(stack.learning_rate, stack.contrastive_weight, stack.noise_scale)
+        # Tensors, not numbers: those would be compiled into the step. Filled on the device, which
+        # the host need not wait for.
+        self.correction1, self.correction2 = (
+            torch.zeros((), dtype=torch.float64, device=stack.device) for _ in range(2)
+        )
+
+    def __call__(self, state: State, batch: Batch) -> tuple[Losses, Tensor]:
+        """Train on a batch, in place; return the losses and the norms of the gradients, (S,)."""
+        config = self.config
+        state.step += 1
+        self.correction1.fill_(1 - config.adam_beta1**state.step)
+        self.correction2.fill_(1 - config.adam_beta2**state.step)
+        with product_mode(config.precision):
+            results = [self._descend_group(state, batch, group) for group in self.groups]
+        by_model = (_joined(parts) for parts in zip(*(part for part, _ in results), strict=True))
+        losses = Losses(*by_model)  # type: ignore[arg-type]
+        update_average(
+            state.average,
+            state.weights,
+            state.step,
+            every=config.ema_every,
+            warmup=config.ema_warmup,
+            largest=config.ema_decay,
+        )
+        state.note_failures(losses.total)
+        return losses, torch.cat([norms for _, norms in results])
+
+    def _descend_group(self, state: State, batch: Batch, group: slice) -> tuple[Losses, Tensor]:
+        return self.descend(
+            state.weights[group],
+            Adam(*(moment[group] for moment in state.adam)),
+            Batch(*(None if part is None else part[group] for part in batch)),  # type: ignore[arg-type]
+            _PerModel(*(numbers[group] for numbers in self.settings)),
+            self.correction1,
+            self.correction2,
+        )
+
+
+def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    """Join what groups of models returned; None where their strategy has no such loss."""
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
+
+
+def _descend(stack: Stack) -> _Descend:
+    """Return the part of a step that is one graph."""
+    config, layout = stack.config, stack.layout
+    features, schedule = stack.features(), stack.schedule()
+
+    def descend(
+        weights: Tensor,
+        adam: Adam,
+        batch: Batch,
+        settings: _PerModel,
+        correction1: Tensor,
+        correction2: Tensor,
+    ) -> tuple[Losses, Tensor]:
+        losses, gradient = loss_and_gradient(
+            for_products(unflatten(weights, layout), config.precision),
+            features,
+            schedule,
+            batch,
+            config.mining,
+            settings.contrastive_weight,
+            settings.noise_scale,
+            quirks=config.reference_quirks,
+        )
+        flat = flatten(gradient)
+        norms = clip_by_model(flat, config.grad_clip)
+        adam.update(
+            weights,
+            flat,
+            correction1,
+            correction2,
+            settings.learning_rate,
+            config.adam_beta1,
+            config.adam_beta2,
+        )
+        return losses, norms
+
+    return descend
