@@ -37,7 +37,7 @@ def main() -> None:
     watch = subprocess.Popen(pipeline("advance", "--watch"))
     while watch.poll() is None and not trained_runs():
         time.sleep(0.2)
-    time.sleep(3)  # until the next stack reports its speed
+    time.sleep(8)  # until the stacks that just started report their speed
     subprocess.run(pipeline("status", "--svg", str(DOCS / "status.svg")), check=True)
     if watch.wait() != 0:
         sys.exit("the miniature study did not complete; see above")
