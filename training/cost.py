@@ -20,11 +20,3 @@ def step_flop(config: IREDConfig) -> int:
     if isinstance(config.mining, AdversarialMining) and config.mining.opt_steps:
         total += (1 + config.mining.opt_steps) * forward + config.mining.opt_steps * slope
     return total * config.batch_size
-
-
-def sampler_flop(config: IREDConfig) -> int:
-    """Operations of the sampler on one matrix."""
-    D, h, inner = config.matrix_size**2, config.hidden_width, config.sampler_inner_steps
-    forward = slope = 4 * D * h + 4 * h * h
-    descent = (1 + inner) * forward + inner * slope if inner else 0
-    return 2 * D * h + config.diffusion_steps * (forward + slope + descent)
