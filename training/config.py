@@ -5,65 +5,28 @@ Every setting has an effect in every config that accepts it: what only some nega
 """
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from training.strategies import (
+    HardestMining,
+    HardExamples,
+    InnerStepMining,
+    Mining,
+    NoMining,
+    Settings,
+)
 
 # Settings that enter the arithmetic as one number per model, so runs may differ in them and still
 # train in one stack. Everything else shapes tensors, loops or data and has to be equal.
 PER_MODEL_SETTINGS = ("learning_rate", "mining.contrastive_weight", "mining.noise_scale")
 
 
-class _Settings(BaseModel):
-    # strict: a "2048" or a true where a number belongs is a slip of the pen, not a number.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class NoMining(_Settings):
-    """Denoising loss only: the baseline."""
-
-    strategy: Literal["none"] = "none"
-
-
-class RandomMining(_Settings):
-    """Contrastive loss against negatives drawn from clamp(N(0, 1), +-2)."""
-
-    strategy: Literal["random"] = "random"
-    contrastive_weight: float = Field(
-        default=0.5,
-        gt=0,
-        le=1e3,
-        description="Weight of the contrastive loss; the denoising's is 1.",
-    )
-
-
-class AdversarialMining(_Settings):
-    """Contrastive loss against negatives that were moved to low energy by inner steps."""
-
-    strategy: Literal["adversarial"] = "adversarial"
-    contrastive_weight: float = Field(
-        default=0.5,
-        gt=0,
-        le=1e3,
-        description="Weight of the contrastive loss; the denoising's is 1.",
-    )
-    opt_steps: int = Field(
-        default=2, ge=0, le=100, description="Inner steps that lower the energy of a negative."
-    )
-    noise_scale: float = Field(
-        default=3.0,
-        ge=0,
-        le=100,
-        description="Noise at the start of the inner steps, in multiples of the schedule's.",
-    )
-
-
-Mining = Annotated[NoMining | RandomMining | AdversarialMining, Field(discriminator="strategy")]
-
 Precision = Literal["fp32", "fp64", "tf32", "bf16"]
 
 
-class IREDConfig(_Settings):
+class IREDConfig(Settings):
     """One run of IRED on matrix inversion (Du, Mao, Tenenbaum, ICML 2024).
 
     The defaults are the published setting. Steps are optimiser steps, sizes are numbers of
@@ -84,7 +47,8 @@ class IREDConfig(_Settings):
     )
 
     mining: Mining = Field(
-        default_factory=NoMining, description="Where the contrastive loss takes its negatives."
+        default_factory=NoMining,
+        description="What the loss has beside denoising all samples alike: negatives, or a choice.",
     )
 
     batch_size: int = Field(default=2048, ge=1, le=2**20, description="Matrices in a step.")
@@ -147,6 +111,31 @@ class IREDConfig(_Settings):
                 "of which the curve is a part; lower curve_size"
             )
         return self
+
+    @model_validator(mode="after")
+    def _batch_holds_what_mining_splits(self) -> Self:
+        mining, size = self.mining, self.batch_size
+        if isinstance(mining, InnerStepMining) and mining.fraction < 1:
+            self._check_split("fraction", mining.fraction, mining.mined(size))
+        if isinstance(mining, HardExamples):
+            self._check_split("kept_share", mining.kept_share, mining.kept(size))
+        if (
+            isinstance(mining, HardestMining)
+            and mining.source == "natural"
+            and mining.candidates >= size
+        ):
+            raise ValueError(
+                f"mining.candidates = {mining.candidates} natural ones need a batch_size above "
+                f"that, not {size}: a sample's own inverse is no negative"
+            )
+        return self
+
+    def _check_split(self, name: str, share: float, count: int) -> None:
+        if not 0 < count < self.batch_size:
+            raise ValueError(
+                f"mining.{name} = {share} of batch_size = {self.batch_size} rounds to {count} "
+                "samples, so that none or all would be left"
+            )
 
 
 def stack_key(config: IREDConfig) -> str:
