@@ -25,6 +25,48 @@ PER_MODEL_SETTINGS = ("learning_rate", "mining.contrastive_weight", "mining.nois
 
 Precision = Literal["fp32", "fp64", "tf32", "bf16"]
 
+# Records times probes of an instrumented run: what keeps its file under 2 MB.
+LARGEST_DIAGNOSTICS = 4096
+
+
+class Diagnostics(Settings):
+    """What an instrumented run records: see training/diagnostics.py.
+
+    Its mining is of the records, not of the training: negatives that every condition, the baseline
+    too, is probed with on its own energies, so that conditions can be compared.
+    """
+
+    every: int = Field(
+        ge=1,
+        le=10**9,
+        description="Steps between records; there is one before training and one at its end too.",
+    )
+    probes: int = Field(
+        default=256, ge=8, le=1024, description="Matrices that records are made on, for all runs."
+    )
+    opt_steps: int = Field(
+        default=2, ge=0, le=100, description="Inner steps of the mining that runs are probed with."
+    )
+    noise_scale: float = Field(
+        default=3.0,
+        ge=0,
+        le=100,
+        description="Noise at the start of those, in multiples of the schedule's.",
+    )
+
+    def records(self, steps: int) -> int:
+        """Return the number of records of a training of `steps` optimiser steps."""
+        return len(range(0, steps, self.every)) + 1
+
+    def due(self, step: int, steps: int) -> bool:
+        """Say whether there is a record after that step, 0 being before the first."""
+        return step % self.every == 0 or step == steps
+
+    def moments(self, steps: int) -> list[int]:
+        """Return which records hold features too: before training, half-way, and at its end."""
+        last = self.records(steps) - 1
+        return sorted({0, last // 2, last})
+
 
 class IREDConfig(Settings):
     """One run of IRED on matrix inversion (Du, Mao, Tenenbaum, ICML 2024).
@@ -96,6 +138,11 @@ class IREDConfig(Settings):
         description="Arithmetic of training. Under tf32 and bf16 only matrix products are rounded, "
         "and evaluation is in float32; tf32 needs a GPU that has it.",
     )
+    diagnostics: Diagnostics | None = Field(
+        default=None,
+        description="What to record of learned features, gradients and negatives. Off by default; "
+        "training is the same with and without.",
+    )
     reference_quirks: bool = Field(
         default=False,
         description="Follow the public release where it departs from its own algorithm: the inner "
@@ -113,29 +160,43 @@ class IREDConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _batch_holds_what_mining_splits(self) -> Self:
-        mining, size = self.mining, self.batch_size
-        if isinstance(mining, InnerStepMining) and mining.fraction < 1:
-            self._check_split("fraction", mining.fraction, mining.mined(size))
-        if isinstance(mining, HardExamples):
-            self._check_split("kept_share", mining.kept_share, mining.kept(size))
-        if (
-            isinstance(mining, HardestMining)
-            and mining.source == "natural"
-            and mining.candidates >= size
-        ):
-            raise ValueError(
-                f"mining.candidates = {mining.candidates} natural ones need a batch_size above "
-                f"that, not {size}: a sample's own inverse is no negative"
-            )
+    def _batches_hold_what_mining_splits(self) -> Self:
+        self._check_batch("batch_size", self.batch_size)
+        if self.diagnostics:  # whose probes are mined like a batch
+            self._check_batch("diagnostics.probes", self.diagnostics.probes)
         return self
 
-    def _check_split(self, name: str, share: float, count: int) -> None:
-        if not 0 < count < self.batch_size:
+    def _check_batch(self, name: str, size: int) -> None:
+        mining, counts = self.mining, {}
+        if isinstance(mining, InnerStepMining) and mining.fraction < 1:
+            counts = {f"fraction = {mining.fraction}": mining.mined(size)}
+        if isinstance(mining, HardExamples):
+            counts = {f"kept_share = {mining.kept_share}": mining.kept(size)}
+        for share, count in counts.items():
+            if not 0 < count < size:
+                raise ValueError(
+                    f"mining.{share} of {name} = {size} rounds to {count} samples, "
+                    "so that none or all would be left"
+                )
+        if not isinstance(mining, HardestMining) or mining.source != "natural":
+            return
+        if mining.candidates >= size:
             raise ValueError(
-                f"mining.{name} = {share} of batch_size = {self.batch_size} rounds to {count} "
-                "samples, so that none or all would be left"
+                f"mining.candidates = {mining.candidates} natural ones need {name} above that, "
+                f"not {size}: a sample's own inverse is no negative"
             )
+
+    @model_validator(mode="after")
+    def _diagnostics_are_small(self) -> Self:
+        if self.diagnostics is None:
+            return self
+        records, probes = self.diagnostics.records(self.steps), self.diagnostics.probes
+        if records * probes > LARGEST_DIAGNOSTICS:
+            raise ValueError(
+                f"{records} records of {probes} probes are more than {LARGEST_DIAGNOSTICS} "
+                "together; raise diagnostics.every or lower diagnostics.probes"
+            )
+        return self
 
 
 def stack_key(config: IREDConfig) -> str:

@@ -13,6 +13,7 @@ from training.config import IREDConfig
 from training.diffusion import Schedule, cosine_schedule
 from training.optim import Adam
 from training.precision import check_device, storage_type
+from training.records import Records
 from training.strategies import ContrastiveMining, CurriculumMining, InnerStepMining
 from training.time_table import embedding
 from training.weights import Layout, initial_weights
@@ -116,6 +117,7 @@ class State:
     clipped: Tensor  # (S,): steps since the last point of the curve whose gradient was clipped
     curves: list[Curve]  # of each run
     seconds: float = 0.0  # spent on training, all attempts together
+    records: Records | None = None  # of an instrumented stack
 
     @classmethod
     def initial(cls, weights: Tensor) -> "State":
