@@ -34,8 +34,11 @@ def draw_probes(stack: Stack, diagnostics: Diagnostics) -> Probes:
     matrices = held_out_set(seed, "probes", size, n, config.ridge)
     noise = generator(seed, "probe noise")
     eps, contrast_eps = (normal(noise, (size, D), stack.dtype) for _ in range(2))
-    count = max(1, drawn_negatives(config.mining))  # one for the random negatives of every record
-    negatives = normal(generator(seed, "probe negatives"), (count * size, D), stack.dtype)
+    drawn = generator(seed, "probe negatives")
+    # The random negatives of every record, then whatever more the strategy itself asks for: one
+    # draw would differ by its length.
+    counts = (1, max(0, drawn_negatives(config.mining) - 1))
+    negatives = torch.cat([normal(drawn, (count * size, D), stack.dtype) for count in counts])
     t = torch.arange(size) % config.diffusion_steps
     A, y = (part.to(stack.dtype) for part in (matrices.A, matrices.y))
     parts = (A, y, t, eps, contrast_eps, negatives)

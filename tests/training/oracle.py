@@ -26,16 +26,20 @@ def time_features(t: Tensor) -> Tensor:
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
-def energy(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """E(A, x, t) of each sample, (B,)."""
+def hidden(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the hidden layers, (B, h) each."""
     time = torch.nn.functional.gelu(time_features(t) @ p["T1"].T + p["t1"]) @ p["T2"].T + p["t2"]
     gain2, bias2 = (time @ p["F2"].T + p["f2"]).chunk(2, dim=1)
     gain3, bias3 = (time @ p["F3"].T + p["f3"]).chunk(2, dim=1)
     first = torch.cat([p["W1A"], p["W1x"]], dim=1)
     h1 = swish(torch.cat([A, x], dim=1) @ first.T + p["b1"])
     h2 = swish((h1 @ p["W2"].T + p["b2"]) * (1 + gain2) + bias2)
-    h3 = swish((h2 @ p["W3"].T + p["b3"]) * (1 + gain3) + bias3)
-    return ((h3 @ p["W4"].T + p["b4"]) ** 2).sum(1)
+    return h1, h2, swish((h2 @ p["W3"].T + p["b3"]) * (1 + gain3) + bias3)
+
+
+def energy(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """E(A, x, t) of each sample, (B,)."""
+    return ((hidden(p, A, x, t)[2] @ p["W4"].T + p["b4"]) ** 2).sum(1)
 
 
 def energy_gradient(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:

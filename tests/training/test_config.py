@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from tests.training.helpers import FakeContext, FakeRun, config
-from training.config import IREDConfig, stack_key
+from training.config import Diagnostics, IREDConfig, stack_key
 from training.stack import Stack
 from training.strategies import (
     AdversarialMining,
@@ -24,6 +24,7 @@ from training.strategies import (
 from training.trainer import IREDTrainer
 
 ADVERSARIAL = {"strategy": "adversarial", "contrastive_weight": 0.5, "opt_steps": 2}
+FEW = {"every": 10**5, "probes": 8}
 PART = {**ADVERSARIAL, "fraction": 0.5}
 RAMP = {"strategy": "curriculum", "ramp": "noise_scale", "start": 5.0}
 HARDEST = {"strategy": "hardest_n", "candidates": 3}
@@ -56,6 +57,14 @@ HARDEST = {"strategy": "hardest_n", "candidates": 3}
         ({"mining": {"strategy": "hardest_n"}, "batch_size": 8}, "no negative"),
         ({"mining": {"strategy": "ohem", "kept_share": 1.0}}, "less than 1"),
         ({"mining": {"strategy": "ohem", "kept_share": 1e-4}}, "rounds to 0 samples"),
+        ({"diagnostics": {"every": 0}}, "greater than or equal to 1"),
+        ({"diagnostics": {"every": 1}}, "100001 records of 256 probes are more than 4096"),
+        ({"diagnostics": {"every": 6000}}, "18 records of 256 probes are more than 4096"),
+        (
+            {"mining": {"strategy": "hardest_n"}, "diagnostics": FEW},
+            "need diagnostics.probes above",
+        ),
+        ({"mining": {**ADVERSARIAL, "fraction": 0.01}, "diagnostics": FEW}, "probes = 8 rounds to"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], complaint: str) -> None:
@@ -145,6 +154,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "held_out_seed": (5, {}),
     "curve_every": (2, {}),
     "curve_size": (9, {}),
+    "diagnostics": ({"every": 3, "probes": 8}, {}),
     "precision": ("fp64", {}),
     "reference_quirks": (True, {}),
 }
@@ -178,6 +188,10 @@ MINING_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ohem kept_share": (0.25, {"strategy": "ohem"}),
 }
 
+# And for those of an instrumented run.
+DIAGNOSTICS = {"every": 2, "probes": 8}
+DIAGNOSTICS_CHANGES = {"every": 3, "probes": 9, "opt_steps": 1, "noise_scale": 1.0}
+
 STRATEGIES: dict[str, type[Settings]] = {
     "none": NoMining,
     "random": RandomMining,
@@ -191,6 +205,7 @@ STRATEGIES: dict[str, type[Settings]] = {
 def test_every_key_is_accounted_for() -> None:
     """A new setting needs a case above."""
     assert set(CHANGES) == set(IREDConfig.model_fields)
+    assert set(DIAGNOSTICS_CHANGES) == set(Diagnostics.model_fields)
     members = get_args(get_args(Mining)[0])
     assert set(members) == set(STRATEGIES.values())
     assert set(MINING_CHANGES) == {
@@ -203,7 +218,8 @@ def observable(setting: IREDConfig) -> Any:
     context = FakeContext()
     (outcome,) = IREDTrainer().train([FakeRun("run", 0, setting)], context)
     curve = [report for report in context.reports["run"] if "validation_mse" in report[2]]
-    return (outcome.metrics, outcome.references, outcome.data_digests, curve)
+    recorded = (outcome.diagnostics, outcome.artefacts)
+    return (outcome.metrics, outcome.references, outcome.data_digests, curve, recorded)
 
 
 @pytest.mark.parametrize("key", sorted(CHANGES))
@@ -225,6 +241,13 @@ def test_every_key_of_a_strategy_changes_something_observable(name: str) -> None
     else:
         before, after, size = table, {**table, key: value}, {}
     assert observable(config(mining=after, **size)) != observable(config(mining=before, **size))
+
+
+@pytest.mark.parametrize("key", DIAGNOSTICS_CHANGES)
+def test_every_key_of_diagnostics_changes_something_observable(key: str) -> None:
+    """What an instrumented run records is what its table says."""
+    changed = {**DIAGNOSTICS, key: DIAGNOSTICS_CHANGES[key]}
+    assert observable(config(diagnostics=changed)) != observable(config(diagnostics=DIAGNOSTICS))
 
 
 def test_a_ramp_starts_easy_and_reaches_its_target() -> None:
