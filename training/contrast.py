@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid, pad
 
 from training.batches import Batch
 from training.diffusion import Levels, add_noise
-from training.energy import Contribution, Given, energy_contribution, forward
+from training.energy import PER_SAMPLE, Contribution, Given, energy_contribution, forward
 from training.mining import mine, of_first
 from training.strategies import ContrastiveMining
 from training.weights import Weights
@@ -65,10 +65,5 @@ def contrast(
 
 def _to_whole_batch(part: Contribution, size: int) -> Contribution:
     """Give the samples without a negative a contribution of zero."""
-    return part._replace(
-        **{
-            name: pad(values, (0, 0, 0, size - values.shape[1]))
-            for name, values in part._asdict().items()
-            if name in ("base", "g2", "c2", "g3", "c3")
-        }
-    )
+    left = size - part.base.shape[1]
+    return part._replace(**{name: pad(getattr(part, name), (0, 0, 0, left)) for name in PER_SAMPLE})

@@ -16,15 +16,17 @@ def step_flop(config: IREDConfig) -> int:
     """
     D, h = config.matrix_size**2, config.hidden_width
     # Operations per sample; a multiplication and an addition are two.
-    outer_layer, inner_layer = 2 * D * h, 2 * h * h
-    forward = 2 * outer_layer + 2 * inner_layer  # base is given
-    to_first_layer = outer_layer + 2 * inner_layer  # back from the output to z1
+    outer_layer, inner_layer = 2 * D * h, 2 * h * h  # one of W1A, W1x | of W2, W3, H
+    forward = outer_layer + 3 * inner_layer  # base is given; the product with H gives p3 as well
+    to_first_layer = 2 * inner_layer  # back from p3 to z1
     slope = to_first_layer + outer_layer
-    outer = 2 * outer_layer + 2 * inner_layer  # gradients of W1x, W2, W3, W4
+    outer = outer_layer + 3 * inner_layer  # gradients of W1x, W2, W3, H
 
-    # base, energy, dE/dx, tangent pass, reverse pass, two outer products each, W1A
-    total = outer_layer + forward + slope + forward + to_first_layer + 2 * outer + outer_layer
-    total *= config.batch_size
+    # base, energy, dE/dx, tangent pass, reverse pass, outer products (W1x, W2, W3 twice), W1A
+    per_sample = outer_layer + forward + slope + forward + to_first_layer
+    per_sample += 2 * outer - inner_layer + outer_layer
+    per_step = 2 * outer_layer * h  # H from W4, and W4's gradient from H's
+    total = per_sample * config.batch_size + per_step
     mining = config.mining
     if not isinstance(mining, ContrastiveMining):
         return total

@@ -20,7 +20,7 @@ from training.diffusion import (
     energy_alone,
     levels,
 )
-from training.energy import Given, first_layer, forward, given_level, given_levels
+from training.energy import Given, forward, given_level, given_levels, prepare
 from training.loss import collect, loss_terms
 from training.mining import mine
 from training.stack import MiningNumbers
@@ -70,7 +70,7 @@ def probe(
 ) -> Probed:
     """Evaluate what all measurements share."""
     table = time_table(weights, features)
-    given = given_levels(first_layer(weights, batch.A), table, batch.t)
+    given = given_levels(prepare(weights, batch.A), table, batch.t)
     at = levels(schedule, batch.t, first_limits_all=quirks)
     return Probed(weights, features, schedule, table, given, at, batch, quirks)
 
@@ -207,7 +207,7 @@ def representations(
     """
     assert batch.contrast_eps is not None
     A, y, eps = (part[:, :count] for part in (batch.A, batch.y, batch.contrast_eps))
-    given = given_level(first_layer(weights, A), time_table(weights, features), 0)
+    given = given_level(prepare(weights, A), time_table(weights, features), 0)
     there = forward(weights, given, add_noise(levels(schedule, 0), y, eps))
     rows, columns = torch.triu_indices(count, count, device=A.device)
     grams = [h @ h.mT for h in (there.h1, there.h2, there.h3)]

@@ -17,11 +17,12 @@ from training.diffusion import Schedule, add_noise, levels
 from training.energy import (
     Contribution,
     backward,
-    first_layer,
     forward,
     given_levels,
     gradient_in_x,
+    last_layer,
     outer,
+    prepare,
     slope_contribution,
 )
 from training.strategies import ContrastiveMining, HardExamples, Mining
@@ -90,7 +91,7 @@ def loss_terms(
 ) -> Terms:
     """Return the losses and what the gradient is collected from, by term."""
     table = time_table(weights, features)
-    given = given_levels(first_layer(weights, batch.A), table, batch.t)
+    given = given_levels(prepare(weights, batch.A), table, batch.t)
     at = levels(schedule, batch.t, first_limits_all=quirks)
 
     noisy = forward(weights, given, add_noise(at, batch.y, batch.eps))
@@ -139,7 +140,6 @@ def collect(
         b1=total.base.sum(1),
         W2=total.W2,
         W3=total.W3,
-        W4=total.W4,
-        b4=total.b4,
+        **last_layer(weights, total),
         **time_table_reverse(weights, table, *film),
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from training.batches import Batch
 from training.diffusion import LIMIT, Levels, add_noise, descend, energy_alone
-from training.energy import Given
+from training.energy import PER_SAMPLE, Given
 from training.strategies import ContrastiveMining, HardestMining, InnerStepMining, RandomMining
 from training.weights import Weights
 
@@ -61,7 +61,8 @@ def of_first(count: int, given: Given, at: Levels) -> tuple[Given, Levels]:
     """Return both for the first samples of a batch."""
     if count == given.base.shape[1]:
         return given, at
-    return Given(*(part[:, :count] for part in given)), Levels(*(part[:, :count] for part in at))
+    parts = {name: getattr(given, name)[:, :count] for name in PER_SAMPLE}
+    return given._replace(**parts), Levels(*(part[:, :count] for part in at))
 
 
 def _natural(batch: Batch, distance: int) -> Tensor:
