@@ -43,6 +43,14 @@ class Attempt(StrictModel):
     node: str
 
 
+class Artefact(StrictModel):
+    """A file beside result.json that belongs to the result."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """Name in the run's folder."""
+    sha256: Digest
+
+
 class RunEntry(StrictModel):
     """One run as its task gets it."""
 
@@ -87,6 +95,10 @@ class RunResult(StrictModel):
     """SHA-256 of each held-out set, by its name."""
     details: dict[str, str | int | float]
     """What the trainer adds for the record: device, precision, parameters, ..."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """Numbers that explain rather than score the run; the trainer documents names and units."""
+    artefacts: dict[str, Artefact] = Field(default_factory=dict)
+    """Files of results beside this one, by what they are."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

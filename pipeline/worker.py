@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.digest import digest_of
 from pipeline.files import write_atomic
 from pipeline.provenance import code_of, node_name, versions
 from pipeline.results import (
@@ -28,7 +29,14 @@ from pipeline.results import (
     RunResult,
     TaskFile,
 )
-from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
+from pipeline.trainer import (
+    Measurement,
+    RecordingOutcome,
+    Trainer,
+    TrainingOutcome,
+    TrainingRun,
+    load_trainer,
+)
 from pipeline.words import one_line
 from pipeline.workspace import Workspace
 
@@ -155,6 +163,9 @@ class _Task:
             return
         try:
             result = self._result(entry, outcome, code)
+        except OSError as error:
+            self._fail(entry.run_id, f"result refused: {error.filename}: {error.strerror}")
+            return
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -183,6 +194,7 @@ class _Task:
             },
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
+            **_recorded(outcome, self._folders[entry.run_id]),
             "versions": versions(),
             "code": code,
             "started_at": self._started,
@@ -216,6 +228,17 @@ def _measured(measurement: Measurement) -> dict[str, Any]:
         "standard_error": measurement.standard_error,
         "count": measurement.count,
     }
+
+
+def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
+    """What a trainer that records more than metrics adds, its files by their digests."""
+    if not isinstance(outcome, RecordingOutcome):
+        return {}
+    artefacts = {
+        what: {"file": name, "sha256": digest_of((folder / name).read_bytes())}
+        for what, name in outcome.artefacts.items()
+    }
+    return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}
 
 
 def _first_of(*names: str) -> str | None:
