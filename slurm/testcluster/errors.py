@@ -1,0 +1,7 @@
+"""What can go wrong with a test cluster."""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """The cluster cannot be set up, started or stopped; the message says what to do."""
