@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CLIENT_TIMEOUT_S = 60
 _NODES_S = 60
-_DRAIN_S = 10
+_CANCEL_S = 10
 _RESPONDING = "idle,mixed,allocated,completing,drained,draining,reserved"
 
 
@@ -78,8 +78,8 @@ class Cluster:
         if settings is not None:
             with self._alone():
                 daemons = daemons_of(self.folder, settings)
-                if not wipe:
-                    self._cancel_all()
+                if not wipe and self._controller_answers():
+                    self.cancel_all()
                 for daemon in reversed(daemons):
                     daemon.stop()
                 processes.kill(self._left_behind())
@@ -117,6 +117,17 @@ class Cluster:
             words = " ".join((done.stderr or done.stdout).split())
             raise ClusterError(f"{' '.join(command)}: {words}")
         return done.stdout
+
+    def cancel_all(self) -> None:
+        """Cancel every job and wait until all have ended, but not for those on dead nodes."""
+        self.run("scancel", "--quiet", f"--user={user_name()}")
+        with suppress(ClusterError):
+            wait_until(lambda: not self.run("squeue", "--noheader"), "all jobs end", _CANCEL_S)
+
+    def _controller_answers(self) -> bool:
+        return self.daemon("slurmctld").process is not None and succeeds(
+            self.folder, "scontrol", "ping"
+        )
 
     def _agreed(self, knobs: Mapping[str, Any]) -> Settings:
         """The settings it has, or gets now."""
@@ -201,14 +212,6 @@ class Cluster:
             "--format=%N",
         )
         return set(names.split()) == set(settings.node_names)
-
-    def _cancel_all(self) -> None:
-        """Leave no job to a later `up`; when the controller is not there, nothing can be done."""
-        if not self.daemon("slurmctld").process or not succeeds(self.folder, "scontrol", "ping"):
-            return
-        self.run("scancel", "--quiet", f"--user={user_name()}")
-        with suppress(ClusterError):  # on a dead node none ends; what is left is killed below
-            wait_until(lambda: not self.run("squeue", "--noheader"), "all jobs end", _DRAIN_S)
 
     def _left_behind(self) -> list[processes.Process]:
         """Jobs and their keepers that outlived their slurmd."""

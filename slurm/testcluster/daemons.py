@@ -69,13 +69,16 @@ class Daemon:
         return process if process is not None and process.alive else None
 
     def start(self) -> None:
-        """Start it unless it runs, and wait until it answers.
+        """Start it unless it runs (frozen, it goes on), and wait until it answers.
 
         Raises:
             ClusterError: it ended, or did not answer in time; with the end of its log.
         """
-        if self.process is None:
+        process = self.process
+        if process is None:
             spawn(self.command, self.environment, self.log, self.record)
+        else:
+            process.send(signal.SIGCONT)
         wait_until(self._answers, f"{self.name} answers", _READY_S, self.log)
 
     def stop(self) -> None:
@@ -136,6 +139,7 @@ def _munged(folder: Folder) -> Daemon:
     command = (
         "munged",
         "--foreground",
+        "--force",  # a folder that others cannot enter, such as a home, is good enough
         f"--key-file={folder.munge_key}",
         f"--socket={folder.munge_socket}",
         f"--pid-file={folder.run}/munged.munge-pid",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm.testcluster.errors import ClusterError
+from slurm.testcluster.errors import NotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +31,11 @@ def program(name: str) -> str:
     """Path of an installed program; daemons lie in sbin, which users may not have on PATH.
 
     Raises:
-        ClusterError: it is not installed.
+        NotInstalledError: it is not installed.
     """
     found = _found(name)
     if found is None:
-        raise ClusterError(f"{name} is not installed")
+        raise NotInstalledError(f"{name} is not installed")
     return found
 
 
@@ -48,14 +48,14 @@ def ensure_installed(*, accounting: bool, install: bool) -> None:
     """Make sure that all programs are there; as root on Debian and Ubuntu by installing them.
 
     Raises:
-        ClusterError: some are missing and cannot be installed.
+        NotInstalledError: some are missing and cannot be installed.
     """
     packages = _missing(accounting=accounting)
     if not packages:
         return
     names = " ".join(packages)
     if not install or os.geteuid() != 0 or _found("apt-get") is None:
-        raise ClusterError(
+        raise NotInstalledError(
             f"not installed: {names}; run this as root on Debian or Ubuntu, "
             f"or once `apt-get install --no-install-recommends {names}`"
         )
@@ -65,7 +65,7 @@ def ensure_installed(*, accounting: bool, install: bool) -> None:
             _install(packages)
     left = _missing(accounting=accounting)
     if left:
-        raise ClusterError(f"installed, and yet programs are missing of: {' '.join(left)}")
+        raise NotInstalledError(f"installed, and yet programs are missing of: {' '.join(left)}")
 
 
 def _missing(*, accounting: bool) -> list[str]:
@@ -96,7 +96,7 @@ def _apt(*arguments: str) -> None:
     )
     if done.returncode != 0:
         words = " ".join((done.stderr or done.stdout).split()[-40:])
-        raise ClusterError(f"apt-get {arguments[0]} failed: {words}")
+        raise NotInstalledError(f"apt-get {arguments[0]} failed: {words}")
 
 
 @contextmanager
