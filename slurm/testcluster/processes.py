@@ -55,7 +55,6 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
-        setsigdef=[signal.SIGPIPE],  # Python ignores it, and jobs would too
     )
     process = Process(pid, _started(pid) or 0)
     record.write_text(json.dumps(asdict(process)), encoding="utf-8")

@@ -101,10 +101,10 @@ def set_profile(workspace: Workspace, **keys: str | int | float) -> None:
 
 
 def hold(workspace: Workspace) -> None:
-    """Let tasks start and then wait, until `release`."""
+    """Let runs take one step and then wait, until `release`."""
     (workspace.root / "hold").touch()
 
 
 def release(workspace: Workspace) -> None:
-    """Let the tasks train that `hold` made wait."""
+    """Let the runs train that `hold` made wait."""
     (workspace.root / "hold").unlink()

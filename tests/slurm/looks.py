@@ -56,6 +56,6 @@ def wait_for(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None
         time.sleep(0.1)
 
 
-def wait_until_running(cluster: Cluster, tasks: int = 1) -> None:
-    """Wait until at least so many tasks run."""
-    wait_for(lambda: list(queue(cluster).values()).count("RUNNING") >= tasks)
+def wait_until_training(workspace: Workspace, runs: int = 1) -> None:
+    """Wait until so many runs have taken a step: Slurm says RUNNING long before."""
+    wait_for(lambda: len(list(workspace.runs_dir.glob("*/*/metrics.jsonl"))) >= runs)

@@ -7,7 +7,7 @@ import json
 from pipeline.state import RunStatus, TaskState
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import Cli
 from tests.slurm.conftest import hold, release, set_profile
 from tests.slurm.looks import (
     accounted,
@@ -16,7 +16,7 @@ from tests.slurm.looks import (
     queue,
     state_of,
     wait_for,
-    wait_until_running,
+    wait_until_training,
 )
 
 
@@ -26,8 +26,8 @@ def test_tasks_on_a_lost_node_are_seen_as_slurm_sees_them(
     """The one that Slurm requeues waits again, the other is NODE_FAIL; neither is called done."""
     set_profile(study, stack_size=1)
     hold(study)
-    cli("advance")
-    wait_until_running(cluster, 2)
+    assert cli("advance").returncode == 0
+    wait_until_training(study, 2)
     job_id, _ = only_job(study)
     again, lost = f"{job_id}_0", f"{job_id}_1"
     node = nodes_of(cluster)[lost]
@@ -35,15 +35,6 @@ def test_tasks_on_a_lost_node_are_seen_as_slurm_sees_them(
     cluster.run("scontrol", "update", f"jobid={lost}", "requeue=0")
     cluster.daemon(node).kill()
     wait_for(lambda: lost not in queue(cluster) and nodes_of(cluster).get(again) != node)
-    print(accounted(cluster, lost))
-    import time
-
-    time.sleep(5)
-    print(
-        cluster.run("sacct", "-X", "-D", "-P", "--format=JobID,State,End", "-j", job_id),
-        queue(cluster),
-    )
-    print(accounted(cluster, lost))
     wait_for(lambda: accounted(cluster, lost) == ["NODE_FAIL"])
 
     cli("advance")
@@ -60,10 +51,9 @@ def test_a_preempted_task_is_requeued_and_every_run_is_done_once(
 ) -> None:
     """A job of a higher tier takes the node; the tasks come back by themselves and complete."""
     set_profile(study, partition="abrupt", stack_size=1)
-    edit(study, 'seeds = "0-5"', 'seeds = "0-2"')
     hold(study)
-    cli("advance")
-    wait_until_running(cluster, 2)
+    assert cli("advance").returncode == 0
+    wait_until_training(study, 2)
     job_id, _ = only_job(study)
     (node,) = set(nodes_of(cluster).values())
     cluster.run(

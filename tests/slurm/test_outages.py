@@ -11,7 +11,7 @@ from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from tests.pipeline.conftest import Cli
 from tests.slurm.conftest import hold, release, temporary_cluster, use
-from tests.slurm.looks import only_job, queue, state_of, wait_for, wait_until_running
+from tests.slurm.looks import only_job, queue, state_of, wait_for, wait_until_training
 
 
 def done_at_the_first_try(state: State) -> bool:
@@ -26,7 +26,7 @@ def test_a_controller_that_dies_costs_nothing_but_time(
     hold(study)
     controller = cluster.daemon("slurmctld")
     assert cli("advance").returncode == 0
-    wait_until_running(cluster)
+    wait_until_training(study)
     seen_at = time.time()  # slurmctld writes its state late; what it did not write it would lose
     wait_for(lambda: (cluster.folder.state / "job_state").stat().st_mtime > seen_at)
     stored = (study.state_dir / "pipeline.json").read_bytes()

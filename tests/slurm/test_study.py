@@ -9,7 +9,7 @@ from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from tests.pipeline.conftest import Cli, edit
 from tests.slurm.conftest import hold, set_profile
-from tests.slurm.looks import accounted, only_job, queue, state_of, wait_for, wait_until_running
+from tests.slurm.looks import accounted, only_job, queue, state_of, wait_for, wait_until_training
 
 
 def test_a_study_walks_through_a_real_slurm_to_its_report(
@@ -60,7 +60,7 @@ def test_status_tells_queued_from_running_and_cancel_ends_both(
     edit(study, "seeds = [1000]", 'seeds = "1000-1001"')
     hold(study)
     assert cli("advance").returncode == 0
-    wait_until_running(cluster)
+    wait_until_training(study)
     stored = (study.state_dir / "pipeline.json").read_bytes()
 
     phase = json.loads(cli("status", "--json").stdout)["phases"][0]
