@@ -24,7 +24,8 @@ _UNREACHABLE = re.compile(
     r"Zero Bytes were transmitted|Transport endpoint|slurm_persist_conn_open"
 )
 _LIMITS = re.compile(
-    r"MaxSubmitJob|GrpSubmitJobs|job submit limit|temporarily unable to accept job"
+    r"MaxSubmitJob|GrpSubmitJobs|temporarily unable to accept job|"
+    r"^(?!.*(QOS|Assoc)(Max|Min|Grp)).*job submit limit"  # the sentence alone, with no limit named
 )
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 _NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
