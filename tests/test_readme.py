@@ -20,14 +20,23 @@ SELF = {"make test", "make lint", "make bench"}
 """Not run from here: `make test` is this very suite; CI runs lint; bench measures, slowly."""
 
 
-def blocks(language: str) -> list[str]:
+def section(title: str) -> str:
+    """The part of the README under a heading."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+REAL_SLURM = section("A real Slurm to try things on")
+"""Its commands are run by tests/slurm, where there is one."""
+
+
+def blocks(language: str, text: str = README.replace(REAL_SLURM, "")) -> list[str]:
     """The fenced blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def commands() -> list[str]:
+def commands(text: str = README.replace(REAL_SLURM, "")) -> list[str]:
     """Every line of every shell block."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    return [line for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
 
 
 def shell(script: str, folder: Path, environment: Mapping[str, str]) -> str:
