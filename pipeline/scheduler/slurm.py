@@ -50,7 +50,7 @@ class SlurmScheduler:
         assert profile.backend == "slurm"
         try:
             executor = submitit.SlurmExecutor(folder=submission.folder)
-            executor.update_parameters(**_sbatch_parameters(submission, profile))
+            executor.update_parameters(**sbatch_parameters(submission, profile))
             workspaces = [str(submission.workspace)] * len(submission.task_files)
             files = [str(path) for path in submission.task_files]
             jobs = executor.map_array(run_task, workspaces, files)
@@ -91,7 +91,8 @@ class SlurmScheduler:
             _run("scancel", *ids)
 
 
-def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    """What submitit is told, so that a job has what its profile says."""
     wanted = {
         "job_name": submission.name,
         "comment": submission.comment,
@@ -106,6 +107,7 @@ def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
         "setup": profile.setup or None,
+        "additional_parameters": profile.sbatch or None,
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
