@@ -212,8 +212,10 @@ def judge_qos(profile: SlurmProfile, facts: ClusterFacts) -> Finding | None:
         return problem(
             "qos", f'there is no QOS "{name}" here{suggest(name, sorted(facts.qos))}', mend
         )
-    if association is None or not facts.enforces("qos"):
-        return ok("qos", f"{name}" if profile.qos else "none asked for")
+    if not facts.enforces("qos"):
+        return ok("qos", "not enforced on this cluster")
+    if association is None:
+        return None  # the account's line says what is wrong
     if name not in association.qos:
         text = f'account {account} does not allow QOS "{name}", only {_listed(association.qos)}'
         return problem("qos", text, mend)

@@ -56,12 +56,12 @@ def go_deep(
     except HeldError as error:
         return [warning("deep", f"not submitted: {error}", "try again when fewer jobs wait")]
     except PipelineError as error:
-        return [problem("deep", f"not submitted: {error}", "mend the profile")]
+        return [problem("deep", f"not submitted: {error}", "see the problems above")]
     tell(f"submitted job {job_id}")
     try:
         findings = list(_answer(question, job_id, profile, wait_s, tell))
     except BaseException:
-        _cancel(job_id, tell)
+        _give_up(question.folder, job_id, tell)
         raise
     return findings
 
@@ -80,7 +80,7 @@ def _answer(
                 yield _no_answer(question.folder, job_id)
                 return
         if time.monotonic() > deadline:
-            _cancel(job_id, tell)
+            _give_up(question.folder, job_id, tell)
             yield _too_long(job_id, seen, wait_s)
             return
         time.sleep(_POLL_S)
@@ -112,12 +112,19 @@ def _look(job_id: str, before: InQueue | None, tell: Tell) -> InQueue | None:
     return now
 
 
-def _cancel(job_id: str, tell: Tell) -> None:
+def _give_up(folder: Path, job_id: str, tell: Tell) -> None:
+    """Cancel the job, and remove its folder when it never started to write a log."""
     try:
         cancel_probe(job_id)
         tell(f"cancelled job {job_id}")
     except SchedulerUnreachableError as error:
         tell(f"job {job_id} could not be cancelled ({error}); run: scancel {job_id}")
+    if not _logs(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _logs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*_log.out"))
 
 
 def _tidy(folder: Path, job_id: str, deadline: float) -> None:
@@ -133,7 +140,7 @@ def _tidy(folder: Path, job_id: str, deadline: float) -> None:
 
 
 def _no_answer(folder: Path, job_id: str) -> Finding:
-    logs = sorted(folder.glob("*_log.out"))
+    logs = _logs(folder)
     words = "left no log: its node may not see the workspace, or could not make the log file"
     if logs:
         lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()

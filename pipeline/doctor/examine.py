@@ -93,6 +93,5 @@ def judge_cluster(profile: SlurmProfile, facts: ClusterFacts) -> Iterator[Findin
     yield from judge_partitions(profile, facts)
     yield from filter(None, (judge_account(profile, facts), judge_qos(profile, facts)))
     yield from judge_nodes(profile, facts)
-    yield from filter(None, [judge_walltime(profile, facts)])
     yield judge_array(facts)
-    yield judge_submitted(profile, facts)
+    yield from filter(None, (judge_walltime(profile, facts), judge_submitted(profile, facts)))

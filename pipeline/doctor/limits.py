@@ -31,13 +31,15 @@ def judge_array(facts: ClusterFacts) -> Finding:
     return ok("array", f"MaxArraySize is {size}: indices up to {size - 1} in one array")
 
 
-def judge_submitted(profile: SlurmProfile, facts: ClusterFacts) -> Finding:
-    """The profile's max_submitted against every limit on submitted jobs."""
+def judge_submitted(profile: SlurmProfile, facts: ClusterFacts) -> Finding | None:
+    """The profile's max_submitted against every limit on submitted jobs; None if none is known."""
+    if facts.accounting and facts.associations is None:
+        return None
     limits = sorted(_submit_limits(profile, facts))
     own = profile.max_submitted
     if not limits:
         text = f"max_submitted = {own}" if own else "max_submitted is not set"
-        return ok("submitted", f"{text}; no limit of the cluster's on submitted jobs is known")
+        return ok("submitted", f"{text}; the cluster sets no limit on submitted jobs")
     least, whose = limits[0]
     if least == 0:
         return problem(

@@ -34,6 +34,6 @@ def call(*command: str, timeout_s: float = _TIMEOUT_S) -> str:
     except PermissionError as error:
         raise ClientError(f"{command[0]}: {error.strerror}") from None
     if done.returncode != 0:
-        words = " ".join((done.stderr or done.stdout).split())
+        words = " ".join((done.stderr or done.stdout).replace("*", " ").split())
         raise ClientError(f"{command[0]}: {words or f'exit code {done.returncode}'}")
     return done.stdout
