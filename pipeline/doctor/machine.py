@@ -15,7 +15,6 @@ from pipeline.provenance import versions
 from pipeline.words import count
 
 PROFILES = "slurm/profiles.toml"
-_OLDEST_PYTHON = (3, 11)
 _GB = 1024**3
 _LOW_GB_PER_TASK = 1.0
 
@@ -45,8 +44,6 @@ def judge_python() -> Finding:
     place = Path(sys.executable)
     shown = ", ".join(f"{name} {version}" for name, version in found.items() if name != "python")
     text = f"{found['python']} at {place}; {shown}"
-    if sys.version_info < _OLDEST_PYTHON:  # an environment that was changed under us
-        return problem("python", text, "install Python 3.11 or newer")
     if "torch" not in found:
         return warning("python", f"{text}; no torch", "install it, unless your trainer needs none")
     return ok("python", text)

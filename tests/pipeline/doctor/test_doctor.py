@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,26 @@ def test_what_is_wrong_with_a_profile_is_said_before_sbatch_refuses(
     assert "set max_submitted = 3 or less" in done.stdout
     assert level_of(done, "clock") == "warning"
     assert "3 problems to mend first" in done.stderr
+
+
+def test_a_terminal_shows_colours_and_keeps_remedies_beside_their_findings(
+    workspace: Workspace,
+) -> None:
+    """A level has its colour as in status; a long line goes on in its own column."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "doctor", "--profile", "nosuch"],
+        cwd=workspace.root,
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": "80"},  # a terminal, for rich
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "\x1b[32mok" in done.stdout
+    assert "\x1b[1;31mproblem" in done.stdout
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stdout)
+    (start,) = [i for i, line in enumerate(plain.splitlines()) if line.startswith("problem")]
+    assert plain.splitlines()[start + 1].startswith(" " * 20)
 
 
 def test_json_has_the_same_findings(cli: Cli, cluster: FakeSlurm) -> None:
