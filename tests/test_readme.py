@@ -91,6 +91,8 @@ def test_the_commands_for_a_cluster_run_in_their_order(
         {"PATH": f"{fake_slurm.environment()['PATH']}{os.pathsep}{BIN}"},
     )
 
+    assert re.search(r"^ok +nodes +4 nodes of gpu can take a task$", printed, flags=re.MULTILINE)
+    assert re.search(r"\b0 problems$", printed, flags=re.MULTILINE)
     assert "would submit 3 runs of pilot in 3 tasks to profile a100" in printed
     assert "pilot: submitted 3 runs in 3 tasks" in printed
     assert "cancelled 1 job with 3 unfinished runs" in printed

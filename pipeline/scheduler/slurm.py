@@ -1,10 +1,8 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import age_s
 from pipeline.scheduler.base import ACCOUNTING_LAG_S, HeldError, Submission, Submitted, TaskStatus
+from pipeline.scheduler.clients import ClientError, call
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile, SlurmProfile
-
-_TIMEOUT_S = 60
 
 _UNREACHABLE = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|"
@@ -53,12 +50,12 @@ class SlurmScheduler:
         assert profile.backend == "slurm"
         try:
             executor = submitit.SlurmExecutor(folder=submission.folder)
-            executor.update_parameters(**_sbatch_parameters(submission, profile))
+            executor.update_parameters(**sbatch_parameters(submission, profile))
             workspaces = [str(submission.workspace)] * len(submission.task_files)
             files = [str(path) for path in submission.task_files]
             jobs = executor.map_array(run_task, workspaces, files)
         except submitit.core.utils.FailedJobError as error:
-            raise _refusal(str(error), profile) from error
+            raise refusal(str(error), profile) from error
         return Submitted(str(jobs[0].job_id).partition("_")[0])
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
@@ -94,7 +91,8 @@ class SlurmScheduler:
             _run("scancel", *ids)
 
 
-def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    """What submitit is told, so that a job has what its profile says."""
     wanted = {
         "job_name": submission.name,
         "comment": submission.comment,
@@ -109,13 +107,14 @@ def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
         "setup": profile.setup or None,
+        "additional_parameters": profile.sbatch or None,
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
     return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
 
 
-def _refusal(text: str, profile: "SlurmProfile") -> Exception:
+def refusal(text: str, profile: "SlurmProfile") -> Exception:
     """What a failed sbatch means, from its words."""
     words = " ".join(text.split())
     if _UNREACHABLE.search(words):
@@ -233,24 +232,11 @@ def _run(*command: str) -> str:
         SchedulerUnreachableError: it is missing, failed or gave no answer in time.
     """
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        return call(*command)
     except FileNotFoundError:
         raise _no_slurm() from None
-    except subprocess.TimeoutExpired:
-        raise SchedulerUnreachableError(
-            f"{command[0]} gave no answer in {_TIMEOUT_S} s; nothing was changed, try again later"
-        ) from None
-    if done.returncode != 0:
-        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise SchedulerUnreachableError(f"{command[0]}: {words}; nothing was changed")
-    return done.stdout
+    except ClientError as error:
+        raise SchedulerUnreachableError(f"{error}; nothing was changed, try again later") from None
 
 
 def _try(*command: str) -> str | None:
