@@ -167,8 +167,8 @@ def _meaning(
     words, refusal = " ".join(text.split()), recognise(text)
     if refusal.kind is Kind.UNREACHABLE:
         return SchedulerUnreachableError(f"sbatch: {words}; {_MAY_EXIST}")
-    if refusal.kind is Kind.LIMIT:
-        return HeldError(words)
+    if refusal.kind in (Kind.LIMIT, Kind.BUSY):
+        return HeldError(words, fewer_may_fit=refusal.kind is Kind.LIMIT)
     keys = ", ".join(f"{key} ({_shown(getattr(profile, key))})" for key in refusal.keys)
     change = f"change {keys} of profile {submission.profile_name} in slurm/profiles.toml"
     remedy = "; ".join(part for part in (change if keys else "", refusal.remedy) if part)

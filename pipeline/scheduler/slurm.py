@@ -1,8 +1,11 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
+import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 _NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
+_SLURMS_MAX_ARRAY_SIZE = 1001
+"""Slurm's default, where a cluster does not let us read its own."""
 
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
@@ -28,6 +33,10 @@ class SlurmScheduler:
         """Make sure that this machine has Slurm's commands."""
         if any(shutil.which(command) is None for command in ("sbatch", "squeue", "srun")):
             raise no_slurm()
+
+    def most_tasks(self) -> int:
+        """What the cluster takes in one array; read once a process."""
+        return _most_tasks(shutil.which("scontrol"), os.environ.get("SLURM_CONF"))
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one array job (or one plain job) through submitit."""
@@ -67,6 +76,21 @@ class SlurmScheduler:
         ids = [job.job_id for job in jobs.values() if job.job_id]
         if ids:
             run("scancel", *ids)
+
+
+@cache
+def _most_tasks(scontrol: str | None, configuration: str | None) -> int:
+    """Elements of the largest array that this cluster (named by the arguments) takes.
+
+    MaxArraySize caps the index, and the smallest index is 0; 0 means that there are no arrays.
+    """
+    del configuration
+    if scontrol is None:
+        return _SLURMS_MAX_ARRAY_SIZE
+    text = run("scontrol", "show", "config")
+    found = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", text, re.MULTILINE)
+    caps = [int(index or tasks) for index, tasks in found]
+    return max(1, min(caps, default=_SLURMS_MAX_ARRAY_SIZE))
 
 
 def _squeue() -> dict[TaskId, TaskStatus]:
