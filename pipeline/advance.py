@@ -204,6 +204,7 @@ def _submit(site: Site, step: Step, phase: str) -> None:
         return
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
+    step.notes += batch.notes
     if batch.tasks:
         arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
         step.did.append(

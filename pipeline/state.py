@@ -107,6 +107,8 @@ class JobRecord:
     submitted_at: str
     """UTC, ISO 8601."""
     job_id: str | None = None
+    code: str | None = None
+    """Digest of the snapshot of the code that it runs from."""
     host: str | None = None
     """Machine that a local job runs on; it can be seen from there alone."""
 
