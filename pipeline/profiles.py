@@ -27,6 +27,7 @@ class LocalProfile(_Profile):
     backend: Literal["local"]
     max_running: Count = 1
     gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    canary: bool = False
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
 
     @property
@@ -48,6 +49,8 @@ class SlurmProfile(_Profile):
     array_parallelism: Count = 256
     max_submitted: Count | None = None
     setup: list[str] = Field(default_factory=list)
+    canary: bool = True
+    """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

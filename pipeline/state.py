@@ -131,6 +131,12 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
+    canary_step: int | None = None
+    """Step by which its first task lets the others go; None when they all went together."""
+    canary_waiting: int = 0
+    """Tasks that wait for it."""
+    canary_released: bool = False
+    """True once they may go, for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ mem_gb = 1
 walltime_min = 30
 stack_size = 2
 poll_interval_s = 0.2
+canary = false
 """
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
