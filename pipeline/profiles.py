@@ -82,6 +82,7 @@ class LocalProfile(_Profile):
     backend: Literal["local"]
     max_running: Count = 1
     gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    canary: bool = False
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
 
     @property
@@ -108,6 +109,8 @@ class SlurmProfile(_Profile):
     """Lines of shell that run before the task, word for word."""
     sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)
     """Further long options of sbatch; true for one that takes no value."""
+    canary: bool = True
+    """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

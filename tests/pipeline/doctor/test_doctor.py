@@ -307,7 +307,7 @@ def test_a_job_that_stays_pending_is_cancelled_when_the_wait_is_over(
     cluster.configure(slots=0)
     told: list[str] = []
 
-    (found,) = go_deep(workspace, profile, "toy:ToyTrainer", 1.0, told.append)
+    (found,) = go_deep(workspace, "gpu", profile, "toy:ToyTrainer", 1.0, told.append)
 
     assert found.level is Level.WARNING
     assert "job 1 was pending (" in found.text
@@ -353,7 +353,7 @@ def test_a_job_that_ends_without_an_answer_shows_the_end_of_its_log(
     monkeypatch.setattr(deep, "_ANSWER_LAG_S", 0.5)
     broken = profile.model_copy(update={"setup": ["echo no module python", "exit 3"]})
 
-    (found,) = go_deep(workspace, broken, None, 60.0, lambda _: None)
+    (found,) = go_deep(workspace, "gpu", broken, None, 60.0, lambda _: None)
 
     assert found.level is Level.PROBLEM
     assert "ended without an answer; its log ends: no module python" in found.text
@@ -379,7 +379,7 @@ def test_a_refused_probe_is_a_finding(
     """sbatch's words are passed on; a limit is no mistake."""
     cluster.configure(slots=0, **settings)
 
-    (found,) = go_deep(workspace, profile, None, 1.0, lambda _: None)
+    (found,) = go_deep(workspace, "gpu", profile, None, 1.0, lambda _: None)
 
     assert found.level == level
     assert words in found.text
