@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 
 Seconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
 
 class Measured(StrictModel):
@@ -87,6 +88,8 @@ class RunResult(StrictModel):
     """SHA-256 of each held-out set, by its name."""
     details: dict[str, str | int | float]
     """What the trainer adds for the record: device, precision, parameters, ..."""
+    unread_keys: list[ConfigKey] = Field(default_factory=list)
+    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

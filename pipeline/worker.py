@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from pipeline.files import write_atomic
 from pipeline.provenance import code_of, node_name, versions
+from pipeline.reading import Reading, watched
 from pipeline.results import (
     Attempt,
     Code,
@@ -132,13 +133,17 @@ class _Task:
         trainer = load_trainer(self._task.trainer, self._workspace.root)
         code = code_of(self._task.trainer)
         runs = [self._training_run(trainer, entry) for entry in self._task.runs]
-        for outcome in trainer.train(runs, self._context):
-            if outcome.run_id not in self._open:
-                raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
-            if outcome.failure is not None:
-                self._fail(outcome.run_id, outcome.failure)
-            else:
-                self._accept(outcome, code)
+        with watched({run.run_id: run.config for run in runs}) as reading:
+            for outcome in trainer.train(runs, self._context):
+                self._take(outcome, code, reading)
+
+    def _take(self, outcome: TrainingOutcome, code: Code, reading: Reading) -> None:
+        if outcome.run_id not in self._open:
+            raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
+        if outcome.failure is not None:
+            self._fail(outcome.run_id, outcome.failure)
+        else:
+            self._accept(outcome, code, reading.unread(outcome.run_id))
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
         folder = self._folders[entry.run_id]
@@ -148,13 +153,13 @@ class _Task:
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
         return _Run(entry.run_id, entry.seed, config, folder)
 
-    def _accept(self, outcome: TrainingOutcome, code: Code) -> None:
+    def _accept(self, outcome: TrainingOutcome, code: Code, unread: list[str]) -> None:
         entry = self._open[outcome.run_id]
         if self._task.metric not in outcome.metrics:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome, code)
+            result = self._result(entry, outcome, code, unread)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -164,7 +169,9 @@ class _Task:
         self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
 
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome, code: Code) -> RunResult:
+    def _result(
+        self, entry: RunEntry, outcome: TrainingOutcome, code: Code, unread: list[str]
+    ) -> RunResult:
         ended = datetime.now(UTC)
         wall_s = (ended - self._started).total_seconds()
         task, stack = self._task, len(self._task.runs)
@@ -183,6 +190,7 @@ class _Task:
             },
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
+            "unread_keys": unread,
             "versions": versions(),
             "code": code,
             "started_at": self._started,
