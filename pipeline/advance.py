@@ -7,8 +7,10 @@ twice in a row changes nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline.alarms import alarms_of
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.gates import closed_gates, evaluate, overridden
 from pipeline.lock import exclusive
 from pipeline.observe import observe
 from pipeline.plan import RunSpec, pack, plan_study
@@ -17,7 +19,7 @@ from pipeline.publish import outputs_exist, publish
 from pipeline.reconcile import Event, counts, reconcile
 from pipeline.replan import replanned
 from pipeline.site import Site, fresh
-from pipeline.state import RunStatus, State
+from pipeline.state import GateRecord, RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
 from pipeline.words import and_more, count
 
@@ -36,13 +38,27 @@ class Step:
     began_at: str = field(default_factory=now)
 
 
-def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool = False) -> Step:
+@dataclass(frozen=True)
+class Decisions:
+    """What a person decided, to be recorded and reported."""
+
+    accept_failed: bool = False
+    """The current phase is analysed without its failed runs, for good."""
+    overrides: tuple[str, ...] = ()
+    """Closed gates and raised alarms to go on in spite of."""
+    reason: str = ""
+    """Why they are overridden."""
+
+
+def advance(
+    site: Site, on_wait: OnWait = lambda _: None, decisions: Decisions = Decisions()
+) -> Step:
     """Carry the study one step on.
 
     Args:
         site: what to carry on; study.toml is read anew when it was edited.
         on_wait: told in words when another command holds the lock.
-        accept_failed: let the current phase be analysed without its failed runs, for good.
+        decisions: what a person decided on runs that failed and gates that are closed.
 
     Raises:
         PipelineError: see the errors of loading, submitting and publishing.
@@ -50,8 +66,10 @@ def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool
     with exclusive(site.workspace.lock_file, on_wait=on_wait):
         site = fresh(site)
         step = _look(site)
-        if accept_failed:
+        if decisions.accept_failed:
             _accept_failed(site, step)
+        if decisions.overrides:
+            _override(site, step, decisions)
         _carry_on(site, step)
         _freeze(site, step)
         if step.report_is_stale:
@@ -69,6 +87,9 @@ def preview(site: Site) -> Step:
             analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
             if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
+        if closed_gates(state, phase):
+            break
+        if _complete(state, phase):
             continue
         tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
         free = free_places(site.profile, state)
@@ -116,12 +137,13 @@ def _look(site: Site) -> Step:
     stored = site.store.load()
     state, events = replanned(site.study, site.profile_name, stored)
     state, settled = settle_intents(site.workspace, state)
+    before = state
     state, seen = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
     if any(event["event"] == "study changed" for event in events):
         step.notes.append("study.toml was edited since the last advance: planned anew")
     if state != stored:
-        _save(site, step, state, events + settled + seen)
+        _save(site, step, state, events + settled + seen + _raised_events(before, state))
     ended = (RunStatus.DONE, RunStatus.FAILED)
     step.report_is_stale = any(event.get("to") in ended for event in seen)
     return step
@@ -156,13 +178,33 @@ def _accept_failed(site: Site, step: Step) -> None:
     step.did.append(f"{phase}: goes on without {count(len(failed), 'failed run')}, as decided")
 
 
+def _override(site: Site, step: Step, decisions: Decisions) -> None:
+    """Go on in spite of closed gates: a person's decision, recorded with its reason.
+
+    Raises:
+        PipelineError: no such gate is closed.
+    """
+    state, phase, decided = overridden(step.state, decisions.overrides, decisions.reason, now())
+    events = [
+        {"event": "gate overridden", "phase": phase, "gate": item.gate, "reason": item.reason}
+        for item in decided
+    ]
+    _save(site, step, state, events)
+    step.did += [f"{phase}: goes on in spite of {item.gate}, as decided" for item in decided]
+    step.report_is_stale = True
+
+
 def _carry_on(site: Site, step: Step) -> None:
-    """Walk the phases in order; each must be complete and analysed before the next begins."""
+    """Walk the phases in order; each must be analysed, its gates open, before the next begins."""
     for phase in site.study.file.phases:
-        if not _complete(step.state, phase):
+        complete = _complete(step.state, phase)
+        if complete:
+            _analyse(site, step, phase)
+        if closed_gates(step.state, phase):
+            return
+        if not complete:
             _submit(site, step, phase)
             return
-        _analyse(site, step, phase)
 
 
 def _freeze(site: Site, step: Step) -> None:
@@ -190,12 +232,42 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
     record = step.state.phases[phase]
     if record.analysed == digest and outputs_exist(site.workspace):
         return
-    analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
+    gates = _evaluated(site, step.state, phase)
+    analysed = replace(
+        record, analysed=digest, completed_at=record.completed_at or now(), gates=gates
+    )
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
     publish(site.workspace, site.study, state)
     step.report_is_stale = False
-    _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}])
+    events = [{"event": "analysed", "phase": phase, "input": digest}]
+    _save(site, step, state, [*events, *_closed_events(phase, gates)])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
+
+
+def _evaluated(site: Site, state: State, phase: str) -> tuple[GateRecord, ...]:
+    """What the gates of a complete phase come to."""
+    from pipeline.collect import table_of
+    from pipeline.gather import plan_of  # imports scipy
+
+    table = table_of(site.workspace, site.study, state, phase)
+    return evaluate(site.study.file.phases[phase].gates, table, plan_of(site.study))
+
+
+def _closed_events(phase: str, gates: Sequence[GateRecord]) -> list[Event]:
+    return [
+        {"event": "gate closed", "phase": phase, "gate": gate.name, "words": gate.words}
+        for gate in gates
+        if not gate.passed
+    ]
+
+
+def _raised_events(before: State, after: State) -> list[Event]:
+    """Alarms that the latest results raise and those before did not."""
+    events = []
+    for phase in after.phases:
+        known = alarms_of(before, phase) if phase in before.phases else ()
+        events += _closed_events(phase, [a for a in alarms_of(after, phase) if a not in known])
+    return events
 
 
 def _submit(site: Site, step: Step, phase: str) -> None:

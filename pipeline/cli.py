@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import NeedsPersonError, PipelineError
+from pipeline.words import one_line
 
 if TYPE_CHECKING:
     from pipeline.site import Site
@@ -94,22 +95,40 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     is_flag=True,
     help="Go on without the current phase's failed runs; the report records the decision.",
 )
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="GATE",
+    help="Go on in spite of a closed gate or a raised alarm, by the name that status shows; "
+    "needs --reason, and the report records both.",
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why the gate is overridden.")
 def advance(
-    workspace: Path | None, profile: str | None, watch: bool, dry_run: bool, accept_failed: bool
+    workspace: Path | None,
+    profile: str | None,
+    watch: bool,
+    dry_run: bool,
+    accept_failed: bool,
+    overrides: tuple[str, ...],
+    reason: str,
 ) -> None:
     """Learn what happened, analyse what is complete, submit what comes next; return at once.
 
     Twice in a row changes nothing.
     """
+    if overrides and not reason.strip():
+        raise PipelineError(
+            '--override needs --reason "...": the report says why a gate was overridden'
+        )
+    from pipeline.advance import Decisions, preview
     from pipeline.advance import advance as advance_once
-    from pipeline.advance import preview
     from pipeline.display import console, status_screen, step_lines
     from pipeline.view import view_of
 
     site, out = _site(workspace, profile), console()
-    step = (
-        preview(site) if dry_run else advance_once(site, on_wait=_tell, accept_failed=accept_failed)
-    )
+    decisions = Decisions(accept_failed, overrides, one_line(reason))
+    step = preview(site) if dry_run else advance_once(site, _tell, decisions)
     view = view_of(site.workspace, step.state)
     out.print(step_lines(step.did, step.notes))
     if watch and not dry_run:
@@ -248,6 +267,8 @@ def _tell(line: str) -> None:
 def _exit_for(view: "StatusView") -> None:
     if view.attention:
         failed = sum(p.runs["failed"] for p in view.phases if p.status == "attention")
+        if not failed:
+            raise NeedsPersonError("a closed gate needs a person, see above")
         raise NeedsPersonError(
             f"{failed} failed {'run needs' if failed == 1 else 'runs need'} a person, see above"
         )

@@ -26,6 +26,10 @@ class Outcome:
     device_s: float = 0.0
     problem: str | None = None
     """Why there is no result, when the attempt was able to say."""
+    fingerprint: str | None = None
+    """Digest of what the result measured alone."""
+    unread: tuple[str, ...] = ()
+    """Config keys that the trainer never read."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def _advanced(run: RunRecord, job: JobRecord, outcome: Outcome | None) -> RunRec
             result_digest=outcome.result_digest,
             gpu_seconds=outcome.gpu_s,
             device_seconds=outcome.device_s,
+            fingerprint=outcome.fingerprint,
+            unread=outcome.unread,
         )
     assert run.task is not None
     task = job.tasks[run.task]

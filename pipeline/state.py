@@ -68,6 +68,10 @@ class RunRecord:
     gpu_seconds: float | None = None
     in_plan: bool = True
     """False once study.toml no longer asks for this run; kept for the record."""
+    fingerprint: str | None = None
+    """Digest of what it measured alone: runs that agree in it have bit-identical results."""
+    unread: tuple[str, ...] = ()
+    """Config keys that the trainer never read."""
 
     def moved(self, status: RunStatus, reason: str | None = None) -> "RunRecord":
         """The run in its next status; a transition that is not allowed is a bug."""
@@ -117,6 +121,31 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateRecord:
+    """What a gate (or an alarm, which is a gate nobody has to declare) came to."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    name: str
+    """As study.toml declares it and `advance --override` takes it."""
+    passed: bool
+    words: str
+    """The numbers behind it, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideRecord:
+    """A person's decision to go on through a closed gate."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    gate: str
+    reason: str
+    at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRecord:
     """One phase of the study, in the study's order."""
 
@@ -129,6 +158,9 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
+    gates: tuple[GateRecord, ...] = ()
+    """What the phase's gates came to when it was last analysed."""
+    overrides: tuple[OverrideRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ from pipeline.errors import PipelineError
 from pipeline.files import append_line, sync_dir, write_atomic, write_error
 from pipeline.state import (
     SCHEMA_VERSION,
+    GateRecord,
     JobRecord,
+    OverrideRecord,
     PhaseRecord,
     RunRecord,
     RunStatus,
@@ -164,15 +166,22 @@ def decode(data: dict[str, Any]) -> State:
     return State(
         **{
             **data,
-            "phases": {k: PhaseRecord(**v) for k, v in data["phases"].items()},
+            "phases": {k: _phase(v) for k, v in data["phases"].items()},
             "runs": {k: _run(v) for k, v in data["runs"].items()},
             "jobs": {k: _job(v) for k, v in data["jobs"].items()},
         }
     )
 
 
+def _phase(data: dict[str, Any]) -> PhaseRecord:
+    gates = tuple(GateRecord(**gate) for gate in data.get("gates", ()))
+    overrides = tuple(OverrideRecord(**item) for item in data.get("overrides", ()))
+    return PhaseRecord(**{**data, "gates": gates, "overrides": overrides})
+
+
 def _run(data: dict[str, Any]) -> RunRecord:
-    return RunRecord(**{**data, "status": RunStatus(data.get("status", RunStatus.PLANNED))})
+    status = RunStatus(data.get("status", RunStatus.PLANNED))
+    return RunRecord(**{**data, "status": status, "unread": tuple(data.get("unread", ()))})
 
 
 def _job(data: dict[str, Any]) -> JobRecord:
