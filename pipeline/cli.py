@@ -164,13 +164,24 @@ def status(workspace: Path | None, as_json: bool, svg: Path | None) -> None:
     _exit_for(view)
 
 
-@app.command(epilog="Example: pipeline report")
+@app.command(epilog="Example: pipeline report --check")
 @_workspace
-def report(workspace: Path | None) -> None:
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with 3 when RESULTS.md or a figure is not what the results give.",
+)
+def report(workspace: Path | None, check: bool) -> None:
     """Render RESULTS.md and its figures anew from the result files."""
-    from pipeline.publish import publish_current
+    from pipeline.publish import first_difference, publish_current
 
     site = _site(workspace, None)
+    if check:
+        difference = first_difference(site)
+        if difference is not None:
+            raise NeedsPersonError(f"{difference}; `pipeline report` renders it anew")
+        click.echo("RESULTS.md and its figures are what the results give")
+        return
     files = publish_current(site)
     click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))
 
