@@ -277,8 +277,9 @@ def _submit(site: Site, step: Step, phase: str) -> None:
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
     if batch.tasks:
+        arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
         step.did.append(
-            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}{arrays}"
         )
     if batch.held:
         step.notes.append(

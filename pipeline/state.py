@@ -177,6 +177,8 @@ class State:
     frozen_plan: str | None = None
     """Digest of the analysis plan when the first confirmatory phase was submitted."""
     plan_frozen_at: str | None = None
+    admitted: int | None = None
+    """Tasks in the queue when the scheduler last refused more for a submit limit."""
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)

@@ -18,6 +18,11 @@ ACCOUNTING_LAG_S = 120
 class HeldError(Exception):
     """The scheduler admits no more for now (a limit); the rest goes in at a later `advance`."""
 
+    def __init__(self, words: str, *, fewer_may_fit: bool) -> None:
+        super().__init__(words)
+        self.fewer_may_fit = fewer_may_fit
+        """True when the limit counts tasks, so that a smaller submission may go in at once."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -31,6 +36,7 @@ class Submission:
     """Where logs and submitit's files go."""
     task_files: tuple[Path, ...]
     workspace: Path
+    profile_name: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,13 @@ class Scheduler(Protocol):
 
         Raises:
             SchedulerUnreachableError: the scheduler's commands are not here.
+        """
+
+    def most_tasks(self) -> int:
+        """How many tasks one submission may hold.
+
+        Raises:
+            SchedulerUnreachableError: no answer.
         """
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:

@@ -37,8 +37,12 @@ class LocalScheduler:
     def check(self) -> None:
         """This machine is always there."""
 
+    def most_tasks(self) -> int:
+        """One: `max_running` counts them."""
+        return 1
+
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
-        """Start the task (one a job: `max_running` counts them) and return at once."""
+        """Start the task and return at once."""
         (task_file,) = submission.task_files
         order = {
             "folder": str(submission.folder),

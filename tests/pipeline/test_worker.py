@@ -15,7 +15,7 @@ from pipeline.plan import pack, plan_phase
 from pipeline.results import TaskFile, read_failure, read_result
 from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
-from pipeline.submit import task_file
+from pipeline.task_files import task_file
 from pipeline.workspace import Workspace
 from tests.pipeline.conftest import edit
 
