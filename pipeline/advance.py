@@ -6,7 +6,9 @@ twice in a row changes nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from pipeline import follow_up
 from pipeline.alarms import alarms_of
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
@@ -50,8 +52,24 @@ class Decisions:
     """Why they are overridden."""
 
 
+class Escort(Protocol):
+    """Goes along with a step, under its lock (see `pipeline.auto`)."""
+
+    def admit(self, state: State | None) -> None:
+        """Raise, before anything is done, when the step is not to be taken."""
+
+    def before_submission(self, site: Site, step: Step) -> None:
+        """Called before tasks are submitted."""
+
+    def leave(self, site: Site, step: Step) -> None:
+        """Called when all that the step could do is done."""
+
+
 def advance(
-    site: Site, on_wait: OnWait = lambda _: None, decisions: Decisions = Decisions()
+    site: Site,
+    on_wait: OnWait = lambda _: None,
+    decisions: Decisions = Decisions(),
+    escort: Escort | None = None,
 ) -> Step:
     """Carry the study one step on.
 
@@ -59,21 +77,26 @@ def advance(
         site: what to carry on; study.toml is read anew when it was edited.
         on_wait: told in words when another command holds the lock.
         decisions: what a person decided on runs that failed and gates that are closed.
+        escort: goes along with the step.
 
     Raises:
         PipelineError: see the errors of loading, submitting and publishing.
     """
     with exclusive(site.workspace.lock_file, on_wait=on_wait):
+        if escort is not None:
+            escort.admit(site.store.load())
         site = fresh(site)
         step = _look(site)
         if decisions.accept_failed:
             _accept_failed(site, step)
         if decisions.overrides:
             _override(site, step, decisions)
-        _carry_on(site, step)
+        _carry_on(site, step, escort)
         _freeze(site, step)
         if step.report_is_stale:
             publish(site.workspace, site.study, step.state)
+        if escort is not None:
+            escort.leave(site, step)
         return step
 
 
@@ -137,6 +160,8 @@ def _look(site: Site) -> Step:
     stored = site.store.load()
     state, events = replanned(site.study, site.profile_name, stored)
     state, settled = settle_intents(site.workspace, state)
+    state, found = follow_up.settle(site.workspace, state)
+    settled += found
     before = state
     state, seen = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
@@ -194,7 +219,7 @@ def _override(site: Site, step: Step, decisions: Decisions) -> None:
     step.report_is_stale = True
 
 
-def _carry_on(site: Site, step: Step) -> None:
+def _carry_on(site: Site, step: Step, escort: Escort | None) -> None:
     """Walk the phases in order; each must be analysed, its gates open, before the next begins."""
     for phase in site.study.file.phases:
         complete = _complete(step.state, phase)
@@ -203,7 +228,7 @@ def _carry_on(site: Site, step: Step) -> None:
         if closed_gates(step.state, phase):
             return
         if not complete:
-            _submit(site, step, phase)
+            _submit(site, step, phase, escort)
             return
 
 
@@ -270,10 +295,12 @@ def _raised_events(before: State, after: State) -> list[Event]:
     return events
 
 
-def _submit(site: Site, step: Step, phase: str) -> None:
+def _submit(site: Site, step: Step, phase: str, escort: Escort | None) -> None:
     waiting = _waiting(site, step.state, phase)
     if not waiting:
         return
+    if escort is not None:
+        escort.before_submission(site, step)
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
     if batch.tasks:

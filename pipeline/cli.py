@@ -89,6 +89,13 @@ def plan(workspace: Path | None, profile: str | None) -> None:
 @_workspace
 @_profile
 @click.option("--watch", is_flag=True, help="Stay until the study ends or needs a person.")
+@click.option(
+    "--auto",
+    is_flag=True,
+    help="Leave a small follow-up job on the cluster that advances the study when its jobs have "
+    "ended, and so on to the end; nothing of ours runs on the login node.",
+)
+@click.option("--follow-up", metavar="TOKEN", hidden=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write and submit nothing.")
 @click.option(
     "--accept-failed",
@@ -108,6 +115,8 @@ def advance(
     workspace: Path | None,
     profile: str | None,
     watch: bool,
+    auto: bool,
+    follow_up: str | None,
     dry_run: bool,
     accept_failed: bool,
     overrides: tuple[str, ...],
@@ -121,14 +130,21 @@ def advance(
         raise PipelineError(
             '--override needs --reason "...": the report says why a gate was overridden'
         )
+    if auto and watch:
+        raise PipelineError("--auto and --watch both carry the study on; choose one")
+    if follow_up is not None:
+        _follow(workspace, follow_up)
+        return
     from pipeline.advance import Decisions, preview
     from pipeline.advance import advance as advance_once
+    from pipeline.auto import begin
     from pipeline.display import console, status_screen, step_lines
     from pipeline.view import view_of
 
     site, out = _site(workspace, profile), console()
     decisions = Decisions(accept_failed, overrides, one_line(reason))
-    step = preview(site) if dry_run else advance_once(site, _tell, decisions)
+    take = begin if auto else advance_once
+    step = preview(site) if dry_run else take(site, _tell, decisions)
     view = view_of(site.workspace, step.state)
     out.print(step_lines(step.did, step.notes))
     if watch and not dry_run:
@@ -246,6 +262,23 @@ def main() -> None:
             err=True,
         )
         sys.exit(_INTERRUPTED)
+
+
+def _follow(workspace: Path | None, token: str) -> None:
+    """The step that a follow-up job takes; its screen goes to the job's log."""
+    from pipeline.auto import follow
+    from pipeline.display import console, status_screen, step_lines
+    from pipeline.view import view_of
+
+    place = _find(workspace)
+    step = follow(place, token, _tell)
+    if step is None:
+        click.echo("another follow-up has taken this one's place; nothing was done")
+        return
+    view, out = view_of(place, step.state), console()
+    out.print(step_lines(step.did, step.notes))
+    out.print(status_screen(view, out.width))
+    _exit_for(view)
 
 
 def _find(workspace: Path | None) -> "Workspace":

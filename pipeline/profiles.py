@@ -35,6 +35,25 @@ class LocalProfile(_Profile):
         return self.gpus_per_task
 
 
+class AutoRequest(StrictModel):
+    """Table [profiles.NAME.auto]: the follow-up job of `advance --auto`, a CPU job without gres.
+
+    What is left out (partition, account, qos, setup) is the profile's own.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    walltime_min: Count = 60
+    mem_gb: Count = 4
+    cpus: Count = 1
+    setup: list[str] | None = None
+    poll_min: Count = 10
+    """Between looks while something waits that no job's end will tell, such as a free place."""
+    retry_s: Annotated[float, Field(gt=0)] = 60.0
+    """Between tries while the scheduler does not answer."""
+
+
 class SlurmProfile(_Profile):
     """A Slurm partition reached with sbatch."""
 
@@ -48,6 +67,7 @@ class SlurmProfile(_Profile):
     array_parallelism: Count = 256
     max_submitted: Count | None = None
     setup: list[str] = Field(default_factory=list)
+    auto: AutoRequest = Field(default_factory=AutoRequest)
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

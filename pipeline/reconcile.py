@@ -52,7 +52,11 @@ def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
             runs[key] = _advanced(run, jobs[run.job], facts.outcomes.get(key))
             if runs[key].status is not run.status:
                 events.append(_event(key, run, runs[key]))
-    return replace(state, jobs=jobs, runs=runs), events
+    follow_up = state.follow_up
+    if follow_up is not None and follow_up.token in facts.statuses:
+        seen = _seen(follow_up.job, facts.statuses[follow_up.token])
+        follow_up = replace(follow_up, job=seen)
+    return replace(state, jobs=jobs, runs=runs, follow_up=follow_up), events
 
 
 def _seen(job: JobRecord, statuses: Sequence[TaskStatus]) -> JobRecord:

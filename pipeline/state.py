@@ -121,6 +121,25 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUpRecord:
+    """The one job that carries the study on by itself (`advance --auto`)."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    token: str
+    job: JobRecord
+    """Its submission, of one task without runs; an intent as long as it has no job id."""
+    waits_for: tuple[str, ...] = ()
+    """Ids of the jobs whose end it waits for; empty when it waits for a time."""
+    submitter: str | None = None
+    """Token of the follow-up that submitted it; None when a person's command did."""
+    silent: int = 0
+    """Follow-ups in a row, up to this one, to which the scheduler gave no answer."""
+    ended: str | None = None
+    """Why no other follows, in one line; None while the chain is to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateRecord:
     """What a gate (or an alarm, which is a gate nobody has to declare) came to."""
 
@@ -183,6 +202,7 @@ class State:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     """Submissions by token."""
+    follow_up: FollowUpRecord | None = None
 
     def runs_of(self, phase: str) -> dict[str, RunRecord]:
         """The phase's runs that the study asks for, by key."""

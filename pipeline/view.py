@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline import chain
 from pipeline.gates import closed_gates
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
@@ -79,13 +80,14 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
     """Describe a state that has just been brought up to date."""
     names = [name for name in state.phases if state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
+    finished = all(phase.status == "complete" for phase in phases)
     return StatusView(
         study=state.study,
         workspace=str(workspace.root),
         phases=phases,
         next=_next(workspace, state, phases),
         attention=_attention(state, phases),
-        notes=notes or [],
+        notes=[*(notes or []), *chain.words(state, finished=finished)],
     )
 
 
@@ -167,6 +169,10 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
             "then `pipeline retry` and `pipeline advance`; or go on without them: "
             "`pipeline advance --accept-failed`"
         )
+    if chain.is_broken(state):
+        return "`pipeline advance --auto` takes up the broken chain of follow-ups"
+    if chain.is_alive(state):
+        return "nothing to do: a follow-up job carries the study on by itself"
     if current.status == "analysis_due":
         return f"`pipeline advance` analyses {current.id}"
     if current.status == "not_started":
