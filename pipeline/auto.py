@@ -1,8 +1,8 @@
 """`advance --auto`: each step leaves behind the one follow-up job that takes the next step."""
 
-import time
 from collections.abc import Set
 from contextlib import suppress
+from time import monotonic, sleep
 
 from pipeline import chain, follow_up
 from pipeline.advance import Decisions, OnWait, Step, advance
@@ -156,7 +156,7 @@ def follow(workspace: Workspace, token: str, on_wait: OnWait) -> Step | None:
     Raises:
         PipelineError: the chain ends with it, and the record says why.
     """
-    began = time.monotonic()
+    began = monotonic()
     while True:
         escort = Escort(token)
         try:
@@ -169,10 +169,10 @@ def follow(workspace: Workspace, token: str, on_wait: OnWait) -> Step | None:
             profile = site.profile
             assert isinstance(profile, SlurmProfile)
             site.store.record([{"event": "follow-up waits", "token": token, "why": str(error)}])
-            if time.monotonic() - began > profile.auto.walltime_min * 30:  # half of its time, in s
+            if monotonic() - began > profile.auto.walltime_min * 30:  # half of its time, in s
                 _hand_over(site, token, error)
                 return None
-            time.sleep(profile.auto.retry_s)
+            sleep(profile.auto.retry_s)
         except BaseException as error:
             _end_with(workspace, {token, escort.made}, error, own=token)
             raise

@@ -95,7 +95,7 @@ def _finite_metrics(table: "ResultTable", plan: "AnalysisPlan", argument: str) -
     return True, f"{count(len(names), 'metric')} finite in {count(len(table.rows), 'run')}"
 
 
-def _beats_reference(table: "ResultTable", plan: "AnalysisPlan", argument: str) -> Outcome:
+def _clears_reference(table: "ResultTable", plan: "AnalysisPlan", argument: str) -> Outcome:
     """Every condition's mean is on the good side of a trivial predictor; no test is made."""
     from pipeline.analysis.references import reference_values
 
@@ -126,9 +126,9 @@ def _number(value: float | None) -> str:
 _KINDS: Mapping[str, Callable[["ResultTable", "AnalysisPlan", str], Outcome]] = {
     "all-runs-complete": _all_runs_complete,
     "finite-metrics": _finite_metrics,
-    "beats-reference": _beats_reference,
+    "clears-reference": _clears_reference,
 }
-WITH_ARGUMENT = {"beats-reference": "the name of a reference predictor"}
+WITH_ARGUMENT = {"clears-reference": "the name of a reference predictor"}
 """Gates written "NAME:ARGUMENT", and what the argument is."""
 NAMES = tuple(_KINDS)
 DEFAULT = ("finite-metrics",)

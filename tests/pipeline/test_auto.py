@@ -201,7 +201,7 @@ def test_a_closed_gate_ends_the_chain_and_an_override_begins_another(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The chain stops at the gate; the decision and --auto in one command go on to the end."""
-    gate = "beats-reference:zero"
+    gate = "clears-reference:zero"
     edit(workspace, "seeds = [1000]", f'seeds = [1000]\ngates = ["{gate}"]')
     edit(workspace, "config.handicap = 0.5", "config.handicap = 0.9")
     cli("advance", "--auto")
@@ -359,7 +359,7 @@ def test_a_long_silence_is_handed_over_so_many_times(
 
     hours = iter(range(0, 1_000_000, 3600))
     monkeypatch.setattr(auto, "advance", no_answer)
-    monkeypatch.setattr(auto.time, "monotonic", lambda: next(hours))
+    monkeypatch.setattr(auto, "monotonic", lambda: next(hours))
     if silent:
         with pytest.raises(SchedulerUnreachableError, match="no answer"):
             auto.follow(workspace, waited.token, print)

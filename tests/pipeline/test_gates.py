@@ -79,7 +79,7 @@ def test_a_reference_has_to_be_passed_by_every_condition(
     values: dict[str, list[float]], direction: Direction, passed: bool
 ) -> None:
     """The mean of each condition counts, in the metric's direction; a tie does not pass."""
-    record = outcome("beats-reference:zero", table(values), direction)
+    record = outcome("clears-reference:zero", table(values), direction)
 
     assert record.passed is passed
     assert "loss of zero 1, mean of base" in record.words
@@ -88,7 +88,7 @@ def test_a_reference_has_to_be_passed_by_every_condition(
 
 def test_a_reference_that_was_not_measured_closes_the_gate() -> None:
     """A typo in the predictor's name is told with those that were measured."""
-    record = outcome("beats-reference:zer0", table({"base": [0.5]}))
+    record = outcome("clears-reference:zer0", table({"base": [0.5]}))
 
     assert not record.passed
     assert record.words == 'no reference predictor "zer0" on loss; measured: zero'
@@ -98,7 +98,7 @@ def test_a_reference_that_was_not_measured_closes_the_gate() -> None:
     ("gates", "words"),
     [
         ('["al-runs-complete"]', 'did you mean "all-runs-complete"?'),
-        ('["beats-reference"]', 'such as "beats-reference:zero"'),
+        ('["clears-reference"]', 'such as "clears-reference:zero"'),
         ('["finite-metrics:loss"]', 'write "finite-metrics"'),
         ('["finite-metrics", "finite-metrics"]', "stands there twice"),
         ('"finite-metrics"', "list"),
@@ -214,7 +214,7 @@ def test_an_override_opens_one_gate_by_its_name_and_is_kept() -> None:
         overridden(state(done("base", 0, "x")), ["finite-metrics"], "known", "2026-01-01")
 
 
-CLOSED = "beats-reference:zero"
+CLOSED = "clears-reference:zero"
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_a_closed_gate_stops_the_study_until_a_person_overrides_it(
     went_on = cli("advance", "--override", CLOSED, "--reason", "the handicap is\nthe point")
 
     assert went_on.returncode == 0, went_on.stderr
-    assert "goes on in spite of beats-reference:zero, as decided" in went_on.stdout
+    assert "goes on in spite of clears-reference:zero, as decided" in went_on.stdout
     assert "multiseed: submitted" in went_on.stdout
     stored = StateStore(gated.state_dir).load()
     assert stored is not None
