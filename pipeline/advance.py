@@ -10,15 +10,16 @@ from typing import Protocol
 
 from pipeline import follow_up
 from pipeline.alarms import alarms_of
+from pipeline.decisions import NO_DECISION, Decisions, decided, is_complete
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
-from pipeline.gates import closed_gates, evaluate, overridden
+from pipeline.gates import closed_gates, evaluate
 from pipeline.lock import exclusive
 from pipeline.observe import observe
 from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
-from pipeline.reconcile import Event, counts, reconcile
+from pipeline.reconcile import Event, reconcile
 from pipeline.replan import replanned
 from pipeline.site import Site, fresh
 from pipeline.state import GateRecord, RunStatus, State
@@ -40,18 +41,6 @@ class Step:
     began_at: str = field(default_factory=now)
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What a person decided, to be recorded and reported."""
-
-    accept_failed: bool = False
-    """The current phase is analysed without its failed runs, for good."""
-    overrides: tuple[str, ...] = ()
-    """Closed gates and raised alarms to go on in spite of."""
-    reason: str = ""
-    """Why they are overridden."""
-
-
 class Escort(Protocol):
     """Goes along with a step, under its lock (see `pipeline.auto`)."""
 
@@ -68,7 +57,7 @@ class Escort(Protocol):
 def advance(
     site: Site,
     on_wait: OnWait = lambda _: None,
-    decisions: Decisions = Decisions(),
+    decisions: Decisions = NO_DECISION,
     escort: Escort | None = None,
 ) -> Step:
     """Carry the study one step on.
@@ -87,10 +76,7 @@ def advance(
             escort.admit(site.store.load())
         site = fresh(site)
         step = _look(site)
-        if decisions.accept_failed:
-            _accept_failed(site, step)
-        if decisions.overrides:
-            _override(site, step, decisions)
+        _decide(site, step, decisions)
         _carry_on(site, step, escort)
         _freeze(site, step)
         if step.report_is_stale:
@@ -106,13 +92,13 @@ def preview(site: Site) -> Step:
     state, events = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(events))
     for phase in site.study.file.phases:
-        if _complete(state, phase):
+        if is_complete(state, phase):
             analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
             if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
         if closed_gates(state, phase):
             break
-        if _complete(state, phase):
+        if is_complete(state, phase):
             continue
         tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
         free = free_places(site.profile, state)
@@ -180,49 +166,19 @@ def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None
     site.store.record(events)
 
 
-def _accept_failed(site: Site, step: Step) -> None:
-    """Take the failed runs of the current phase as missing: a person's decision, recorded.
-
-    Raises:
-        PipelineError: nothing failed, or runs of the phase may still bring a result.
-    """
-    phase = next((p for p in site.study.file.phases if not _complete(step.state, p)), None)
-    runs = step.state.runs_of(phase) if phase else {}
-    failed = [key for key, run in runs.items() if run.status is RunStatus.FAILED]
-    waiting = len(runs) - len(failed) - counts(runs.values())["done"]
-    if phase is None or not failed:
-        raise PipelineError("no phase waits for failed runs; there is nothing to accept")
-    if waiting:
-        raise PipelineError(
-            f"{phase}: {count(waiting, 'run')} may still bring a result; "
-            "accept what failed when they have ended"
-        )
-    record = replace(step.state.phases[phase], accepted_failed=True)
-    state = replace(step.state, phases={**step.state.phases, phase: record})
-    _save(site, step, state, [{"event": "accepted failed", "phase": phase, "runs": failed}])
-    step.did.append(f"{phase}: goes on without {count(len(failed), 'failed run')}, as decided")
-
-
-def _override(site: Site, step: Step, decisions: Decisions) -> None:
-    """Go on in spite of closed gates: a person's decision, recorded with its reason.
-
-    Raises:
-        PipelineError: no such gate is closed.
-    """
-    state, phase, decided = overridden(step.state, decisions.overrides, decisions.reason, now())
-    events = [
-        {"event": "gate overridden", "phase": phase, "gate": item.gate, "reason": item.reason}
-        for item in decided
-    ]
-    _save(site, step, state, events)
-    step.did += [f"{phase}: goes on in spite of {item.gate}, as decided" for item in decided]
-    step.report_is_stale = True
+def _decide(site: Site, step: Step, decisions: Decisions) -> None:
+    """Write down what a person decided; the report is to say so."""
+    state, events, said = decided(step.state, site.study.file.phases, decisions, now())
+    if events:
+        _save(site, step, state, events)
+        step.did += said
+        step.report_is_stale = True
 
 
 def _carry_on(site: Site, step: Step, escort: Escort | None) -> None:
     """Walk the phases in order; each must be analysed, its gates open, before the next begins."""
     for phase in site.study.file.phases:
-        complete = _complete(step.state, phase)
+        complete = is_complete(step.state, phase)
         if complete:
             _analyse(site, step, phase)
         if closed_gates(step.state, phase):
@@ -322,14 +278,6 @@ def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
         for key, spec in plan_study(site.study).items()
         if spec.phase == phase and state.runs[key].status is RunStatus.PLANNED
     ]
-
-
-def _complete(state: State, phase: str) -> bool:
-    """True when no run of the phase can bring anything more."""
-    ended = {RunStatus.DONE}
-    if state.phases[phase].accepted_failed:
-        ended.add(RunStatus.FAILED)
-    return all(run.status in ended for run in state.runs_of(phase).values())
 
 
 def _input_digest(site: Site, state: State, phase: str) -> str:

@@ -5,7 +5,8 @@ from contextlib import suppress
 from time import monotonic, sleep
 
 from pipeline import chain, follow_up
-from pipeline.advance import Decisions, OnWait, Step, advance
+from pipeline.advance import OnWait, Step, advance
+from pipeline.decisions import Decisions
 from pipeline.errors import NeedsPersonError, PipelineError, SchedulerUnreachableError
 from pipeline.lock import LockedError, exclusive
 from pipeline.profiles import SlurmProfile
@@ -90,7 +91,7 @@ class Escort:
             except SchedulerUnreachableError as error:
                 step.notes.append(f"{error}; the follow-up looks again at its time all the same")
         if self.made:
-            step.did += chain.words(step.state, finished=False)
+            step.did.append(f"left follow-up job {record.job.job_id} in the queue")
 
     def _keep(self, site: Site, step: Step, after: tuple[str, ...]) -> None:
         """Make sure of a follow-up other than the one that takes this step."""
@@ -143,7 +144,8 @@ def begin(site: Site, on_wait: OnWait, decisions: Decisions) -> Step:
     except SchedulerUnreachableError:
         raise  # the follow-up, if there is one, looks again at its time
     except PipelineError as error:
-        _end_with(site.workspace, {escort.made}, error, own=None)
+        if escort.made is not None:
+            _end_with(site.workspace, {escort.made}, error, own=None)
         raise
 
 

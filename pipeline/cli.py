@@ -135,9 +135,10 @@ def advance(
     if follow_up is not None:
         _follow(workspace, follow_up)
         return
-    from pipeline.advance import Decisions, preview
     from pipeline.advance import advance as advance_once
+    from pipeline.advance import preview
     from pipeline.auto import begin
+    from pipeline.decisions import Decisions
     from pipeline.display import console, status_screen, step_lines
     from pipeline.view import view_of
 

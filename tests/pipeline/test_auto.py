@@ -13,7 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline import auto, chain
-from pipeline.advance import Decisions, Step
+from pipeline.advance import Step
+from pipeline.decisions import Decisions
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.scheduler.environment import outside_any_job
 from pipeline.site import open_site
