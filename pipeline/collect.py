@@ -19,6 +19,7 @@ from pipeline.state import RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.workspace import Workspace
 
+_FINGERPRINT_DIGITS = 16
 _MEND = "put the accepted file back from a copy"
 
 
@@ -34,11 +35,28 @@ def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
             problem = mismatch(result, key, run)
             if problem is not None:
                 return Outcome(problem=problem)
-            return Outcome(digest_of(content), result.gpu_s, result.device_s)
+            return Outcome(
+                digest_of(content),
+                result.gpu_s,
+                result.device_s,
+                fingerprint=fingerprint_of(result),
+                unread=tuple(result.unread_keys),
+            )
     failure = read_failure(folder / "failure.json")
     if failure is not None and failure.attempt.token == run.job:
         return Outcome(problem=failure.message)
     return None
+
+
+def fingerprint_of(result: RunResult) -> str:
+    """Digest of what training came to alone: every measured number, and the weights' digest.
+
+    Seconds, nodes and curves stay out: curves are reported by the clock, and begin anew when a run
+    is resumed.
+    """
+    metrics = {name: measured.model_dump() for name, measured in result.metrics.items()}
+    weights = result.details.get("weights_digest")
+    return digest_of({"metrics": metrics, "weights": weights})[:_FINGERPRINT_DIGITS]
 
 
 def mismatch(result: RunResult, key: str, run: RunRecord) -> str | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.alarms import alarms_of
 from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
 from pipeline.analysis.table import AnalysisPlan, HoleReason, Hypothesis, ResultTable, RunRow
@@ -12,6 +13,7 @@ from pipeline.report_input import (
     ConditionInfo,
     Cost,
     FileInfo,
+    GateInfo,
     JobInfo,
     PhaseAnalysis,
     PhaseInfo,
@@ -119,6 +121,24 @@ def _phase(
         cost_per_run=_cost_per_run(state, table),
         confirmatory=study.file.phases[table.phase].confirmatory,
         begun_unfrozen=_begun_unfrozen(state, table.phase),
+        gates=_gates(state, table.phase, complete=complete),
+    )
+
+
+def _gates(state: State, phase: str, *, complete: bool) -> tuple[GateInfo, ...]:
+    """Raised alarms, and the gates of a phase that is complete as it is."""
+    record = state.phases[phase]
+    overrides = {item.gate: item for item in record.overrides}
+    found = (*alarms_of(state, phase), *(record.gates if complete else ()))
+    return tuple(
+        GateInfo(
+            gate.name,
+            gate.passed,
+            gate.words,
+            overrides[gate.name].reason if gate.name in overrides else None,
+            overrides[gate.name].at if gate.name in overrides else None,
+        )
+        for gate in found
     )
 
 

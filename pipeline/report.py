@@ -172,6 +172,12 @@ def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
     found = list(phase.analysis.deviations) if phase.analysis else []
     if phase.confirmatory and phase.begun_unfrozen:
         found.append(f"Phase {phase.id}: runs were submitted before the plan was frozen.")
+    for gate in phase.gates:
+        if not gate.passed and gate.override_reason is not None:
+            found.append(
+                f'Phase {phase.id}: the gate "{gate.name}" was closed ({gate.words}) and '
+                f"overridden by a person at {gate.override_at}: {gate.override_reason}"
+            )
     if phase.without_failed:
         count = len(phase.failed)
         found.append(

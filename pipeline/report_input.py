@@ -62,6 +62,26 @@ class ConditionInfo:
 
 
 @dataclass(frozen=True)
+class GateInfo:
+    """A gate of a phase, or an alarm that its results raised."""
+
+    name: str
+    passed: bool
+    words: str
+    """The numbers behind it."""
+    override_reason: str | None = None
+    """Why a person went on in spite of it; None when nobody did."""
+    override_at: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The gate's state in a word."""
+        if self.passed:
+            return "open"
+        return "closed" if self.override_reason is None else "closed, overridden"
+
+
+@dataclass(frozen=True)
 class PhaseInfo:
     """A phase in the order of the study."""
 
@@ -82,6 +102,8 @@ class PhaseInfo:
     """Of all its results, those included that the study does not ask for any more."""
     cost_per_run: Mapping[str, Cost] = field(default_factory=dict)
     """Condition -> mean over its runs."""
+    gates: tuple[GateInfo, ...] = ()
+    """As last evaluated, raised alarms first."""
     figures: tuple[str, ...] = ()
     """Those that were drawn, relative to RESULTS.md."""
 

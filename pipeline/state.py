@@ -68,6 +68,10 @@ class RunRecord:
     gpu_seconds: float | None = None
     in_plan: bool = True
     """False once study.toml no longer asks for this run; kept for the record."""
+    fingerprint: str | None = None
+    """Digest of what it measured alone: runs that agree in it have bit-identical results."""
+    unread: tuple[str, ...] = ()
+    """Config keys that the trainer never read."""
 
     def moved(self, status: RunStatus, reason: str | None = None) -> "RunRecord":
         """The run in its next status; a transition that is not allowed is a bug."""
@@ -119,6 +123,50 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUpRecord:
+    """The one job that carries the study on by itself (`advance --auto`)."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    token: str
+    job: JobRecord
+    """Its submission, of one task without runs; an intent as long as it has no job id."""
+    waits_for: tuple[str, ...] = ()
+    """Ids of the jobs whose end it waits for; empty when it waits for a time."""
+    submitter: str | None = None
+    """Token of the follow-up that submitted it; None when a person's command did."""
+    silent: int = 0
+    """Follow-ups in a row, up to this one, to which the scheduler gave no answer."""
+    ended: str | None = None
+    """Why no other follows, in one line; None while the chain is to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRecord:
+    """What a gate (or an alarm, which is a gate nobody has to declare) came to."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    name: str
+    """As study.toml declares it and `advance --override` takes it."""
+    passed: bool
+    words: str
+    """The numbers behind it, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideRecord:
+    """A person's decision to go on through a closed gate."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    gate: str
+    reason: str
+    at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRecord:
     """One phase of the study, in the study's order."""
 
@@ -137,6 +185,9 @@ class PhaseRecord:
     """Tasks that wait for it."""
     canary_released: bool = False
     """True once they may go, for good."""
+    gates: tuple[GateRecord, ...] = ()
+    """What the phase's gates came to when it was last analysed."""
+    overrides: tuple[OverrideRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +210,7 @@ class State:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     """Submissions by token."""
+    follow_up: FollowUpRecord | None = None
 
     def runs_of(self, phase: str) -> dict[str, RunRecord]:
         """The phase's runs that the study asks for, by key."""

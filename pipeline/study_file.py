@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check
 
+from pipeline import gates
 from pipeline.seeds import parse_seeds
 from pipeline.validation import StrictModel, suggest
 
@@ -30,10 +31,30 @@ def _name(value: str) -> str:
     return value
 
 
+def _gate(value: str) -> str:
+    kind, colon, argument = value.partition(":")
+    if kind not in gates.NAMES:
+        raise ValueError(f'unknown gate "{kind}"{suggest(kind, gates.NAMES)}')
+    wanted = gates.WITH_ARGUMENT.get(kind)
+    if wanted is not None and not argument:
+        raise ValueError(f'say {wanted} after a colon, such as "{kind}:zero"')
+    if wanted is None and colon:
+        raise ValueError(f'nothing can stand after the gate\'s name; write "{kind}"')
+    return value
+
+
+def _once(values: list[str]) -> list[str]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f'"{value}" stands there twice')
+    return values
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_text)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Overrides = dict[str, Any]  # validated by the trainer's own config model
+Gate = Annotated[str, AfterValidator(_text), AfterValidator(_gate)]
 
 
 class Metric(StrictModel):
@@ -95,6 +116,10 @@ class Phase(StrictModel):
     confirmatory: bool = False
     canary: bool | None = None
     """Whether its first task goes first, see pipeline/canary.py; the profile decides by default."""
+    gates: Annotated[list[Gate], AfterValidator(_once)] = Field(
+        default_factory=lambda: list(gates.DEFAULT)
+    )
+    """What must hold of its results before the next phase begins; see `pipeline.gates`."""
 
 
 class StudyFile(StrictModel):

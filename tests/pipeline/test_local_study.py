@@ -384,3 +384,32 @@ def test_cancel_works_with_a_broken_study(workspace: Workspace, cli: Cli) -> Non
     assert cli("cancel", "--yes").returncode == 0
     assert not [job for job in json.loads(cli("status", "--json").stdout)["phases"][0]["jobs"]
                 if job["state"] == "RUNNING"]  # fmt: skip
+
+
+def test_report_check_compares_and_never_writes(workspace: Workspace, cli: Cli) -> None:
+    """Exit 0 while report and figures are what the results give, else 3 and where they differ."""
+    assert cli("advance", "--watch").returncode == 0
+    figure = next(workspace.figures_dir.glob("*.svg"))
+    drawn, told = figure.read_bytes(), workspace.report_file.read_text(encoding="utf-8")
+    assert cli("report", "--check").returncode == 0
+
+    edited = told.replace("complete | 12 of 12", "complete | 11 of 12")
+    workspace.report_file.write_text(edited, encoding="utf-8")
+    before = snapshot(workspace)
+    differs = cli("report", "--check")
+    assert differs.returncode == 3
+    number = 1 + next(n for n, line in enumerate(edited.splitlines()) if "11 of 12" in line)
+    assert f"RESULTS.md:{number}: holds" in differs.stderr
+    assert "11 of 12" in differs.stderr
+    assert "the results give" in differs.stderr
+    assert len(differs.stderr.splitlines()) == 1
+    assert snapshot(workspace) == before
+
+    workspace.report_file.write_text(told, encoding="utf-8")
+    figure.write_bytes(drawn.replace(b"</svg>", b"</svg >"))
+    assert f"figures/{figure.name}:" in cli("report", "--check").stderr
+    figure.unlink()
+    gone = cli("report", "--check")
+    assert gone.returncode == 3
+    assert f"figures/{figure.name}: cannot be read" in gone.stderr
+    assert not figure.exists()
