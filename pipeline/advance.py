@@ -11,11 +11,12 @@ from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.lock import exclusive
 from pipeline.observe import observe
-from pipeline.plan import RunSpec, pack, plan_study
+from pipeline.plan import RunSpec, pack, plan_phase
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
 from pipeline.reconcile import Event, counts, reconcile
 from pipeline.replan import replanned
+from pipeline.select import selected
 from pipeline.site import Site, fresh
 from pipeline.state import RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
@@ -192,10 +193,12 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
         return
     analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
+    state, made = selected(site, state, phase)
     publish(site.workspace, site.study, state)
     step.report_is_stale = False
-    _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}])
+    _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}, *made])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
+    step.did += [f"{phase}: selected {event['cell']}" for event in made]
 
 
 def _submit(site: Site, step: Step, phase: str) -> None:
@@ -219,13 +222,15 @@ def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
     """Runs of the phase that nobody has submitted yet, in the order of the plan."""
     return [
         spec
-        for key, spec in plan_study(site.study).items()
-        if spec.phase == phase and state.runs[key].status is RunStatus.PLANNED
+        for spec in plan_phase(site.study, phase, state.selections)
+        if state.runs[spec.key].status is RunStatus.PLANNED
     ]
 
 
 def _complete(state: State, phase: str) -> bool:
     """True when no run of the phase can bring anything more."""
+    if state.phases[phase].awaits is not None:
+        return False
     ended = {RunStatus.DONE}
     if state.phases[phase].accepted_failed:
         ended.add(RunStatus.FAILED)

@@ -18,6 +18,7 @@ from pipeline.state import (
     PhaseRecord,
     RunRecord,
     RunStatus,
+    Selection,
     State,
     TaskRecord,
     TaskState,
@@ -164,11 +165,19 @@ def decode(data: dict[str, Any]) -> State:
     return State(
         **{
             **data,
-            "phases": {k: PhaseRecord(**v) for k, v in data["phases"].items()},
+            "phases": {k: _phase(v) for k, v in data["phases"].items()},
             "runs": {k: _run(v) for k, v in data["runs"].items()},
             "jobs": {k: _job(v) for k, v in data["jobs"].items()},
         }
     )
+
+
+def _phase(data: dict[str, Any]) -> PhaseRecord:
+    made = data.get("selection")
+    if made is None:
+        return PhaseRecord(**data)
+    selection = Selection(**{**made, "ranking": tuple(made["ranking"])})
+    return PhaseRecord(**{**data, "selection": selection})
 
 
 def _run(data: dict[str, Any]) -> RunRecord:
