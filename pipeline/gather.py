@@ -10,6 +10,7 @@ from pipeline.analysis.table import HoleReason, ResultTable, RunRow
 from pipeline.cells import cell_label
 from pipeline.collect import table_of
 from pipeline.curves import curves_of
+from pipeline.plan import valid
 from pipeline.report_input import (
     ConditionInfo,
     Cost,
@@ -20,6 +21,7 @@ from pipeline.report_input import (
     PlanSeal,
     ReportInput,
     SealState,
+    SelectionInfo,
     provenance_of,
 )
 from pipeline.state import JobRecord, RunRecord, RunStatus, State
@@ -94,6 +96,8 @@ def _phase(
         analysis=analyse_phase(study, state, tables, name) if complete else None,
         part_of=phase.of if isinstance(phase, ConfirmPhase) else None,
         awaits=state.phases[name].awaits,
+        selection=_selection(study, state, name),
+        overrides=_flat(phase.config),
         curves=curves_of(workspace, table, study.file.study.metric.name),
         dropped=_gone(ever),
         cost=_cost(ever),
@@ -101,6 +105,13 @@ def _phase(
         confirmatory=phase.confirmatory,
         begun_unfrozen=_begun_unfrozen(state, name),
     )
+
+
+def _selection(study: Study, state: State, name: str) -> SelectionInfo | None:
+    made = valid(study, name, state.selections)
+    if made is None:
+        return None
+    return SelectionInfo(made.ranking[0], made.reference, made.made_at, made.results_digest)
 
 
 def _moved_selections(state: State, phases: Sequence[PhaseInfo]) -> list[str]:
@@ -222,7 +233,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _scope(study: Study) -> str:
-    steps = sorted({study.trainer.total_steps(config) for config in study.configs.values()})
+    arms = [arm.settings for of in study.arms.values() for arm in of]
+    steps = sorted({study.trainer.total_steps(settings) for settings in arms})
     words = " or ".join(f"{count:,}" for count in steps)
     return f"{study.file.study.scope}, {words} steps"
 

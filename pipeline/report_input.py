@@ -71,6 +71,16 @@ class ConditionInfo:
 
 
 @dataclass(frozen=True)
+class SelectionInfo:
+    """What a sweep handed on, as it was recorded; arms by name."""
+
+    candidate: str
+    reference: str
+    made_at: str
+    results_digest: str
+
+
+@dataclass(frozen=True)
 class PhaseInfo:
     """A phase in the order of the study."""
 
@@ -85,6 +95,10 @@ class PhaseInfo:
     """The phase that this one completes, as a confirmation does its sweep."""
     awaits: str | None = None
     """The phase on whose selection the runs of this one depend, while there is none."""
+    selection: SelectionInfo | None = None
+    """Of a sweep, once it is made."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Config keys that the phase sets for all its runs, and their values, as text."""
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     """Condition -> the study's metric over training, for each run that recorded it."""
     confirmatory: bool = False
@@ -225,6 +239,13 @@ class ReportInput:
     """Shell commands, one per line."""
     reproduce_note: str = ""
     """Why no commit alone gives these runs; empty when one does."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """How people call conditions and cells, by name."""
+        return {condition.name: condition.label for condition in self.conditions} | dict(
+            self.labels
+        )
 
     def marks(self, phase: PhaseInfo) -> tuple[str, ...]:
         """What every verdict of a phase is marked with.
