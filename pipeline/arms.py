@@ -5,7 +5,7 @@ An arm is a condition, or in a sweep one cell of a condition.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,7 +81,7 @@ class ArmResolver:
             sweep = self._file.phases[phase.of]
             assert isinstance(sweep, SweepPhase)
             arms = self._cells(phase.of, sweep, name, phase.config)
-        refuse_equal({arm.name: arm.settings for arm in arms}, f"{self._source}: phases.{name}")
+        refuse_equal([(arm.name, arm.settings) for arm in arms], f"{self._source}: phases.{name}")
         return tuple(arms)
 
     def _cells(
@@ -146,14 +146,14 @@ def refuse_not_finite(value: object, where: str) -> None:
         refuse_not_finite(item, f"{where}.{key}")
 
 
-def refuse_equal(configs: Mapping[str, BaseModel], where: str) -> None:
+def refuse_equal(configs: Iterable[tuple[str, BaseModel]], where: str) -> None:
     """Two names for one config would be a comparison of a thing with itself.
 
     Raises:
         PipelineError: naming both.
     """
     seen: dict[str, str] = {}
-    for name, settings in configs.items():
+    for name, settings in configs:
         text = settings.model_dump_json()
         if text in seen:
             raise PipelineError(

@@ -106,7 +106,7 @@ def load_study(path: Path) -> Study:
     _check_metrics(file, trainer, path.name)
     resolver = ArmResolver(file, trainer, path.name)
     configs = {name: resolver.condition(name) for name in file.conditions}
-    refuse_equal(configs, f"{path.name}: conditions")
+    refuse_equal(configs.items(), f"{path.name}: conditions")
     arms = {name: resolver.phase(name) for name in file.phases}
     _check_kept_cells(file, arms, path.name)
     return Study(file, trainer, configs, arms, digest_of(content))
