@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.analysis.effects import percent_change
 from pipeline.analysis.multiseed import MultiseedAnalysis, analyse_multiseed
 from pipeline.analysis.sweep import SweepAnalysis, percent_between
 from pipeline.analysis.table import AnalysisPlan, Hypothesis, ResultTable
@@ -90,9 +91,11 @@ def _optimism(
             arm: {r.seed: r.metrics[metric].value for r in table.of(arm) if metric in r.metrics}
             for arm in arms
         }
-        percents = percent_between(values, *arms)
         seeds = tuple(sorted(set(values[arms[0]]) & set(values[arms[1]])))
-        return Estimate(float(np.mean(percents)), metric, seeds) if seeds else None
+        if not seeds:
+            return None
+        pairs = ([values[arm][seed] for seed in seeds] for arm in arms)
+        return Estimate(percent_change(*pairs), metric, seeds)
 
     percents = percent_between(sweep.values, *arms)
     confirmed = measured(plan.metric)

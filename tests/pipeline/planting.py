@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pipeline.digest import digest_of
+from pipeline.plan import plan_phase
 from pipeline.replan import replanned
 from pipeline.select import selected
 from pipeline.site import Site
@@ -27,7 +28,7 @@ steps = 3
 [conditions.baseline]
 label = "Baseline"
 
-[conditions.worse]
+[conditions.handicapped]
 label = "Handicapped"
 config.handicap = 0.05
 
@@ -41,16 +42,16 @@ config.lift = { turns = 1 }
 
 [hypotheses.handicap-helps]
 statement = "A handicap lowers the loss."
-candidate = "worse"
+candidate = "handicapped"
 reference = "baseline"
 
 [phases.pilot]
 seeds = [1000]
-conditions = ["baseline", "worse"]
+conditions = ["baseline", "handicapped"]
 
 [phases.multiseed]
 seeds = "0-9"
-conditions = ["baseline", "worse"]
+conditions = ["baseline", "handicapped"]
 confirmatory = true
 
 [phases.sweep]
@@ -66,7 +67,7 @@ metric = "test_loss"
 confirmatory = true
 
 [phases.alternatives]
-conditions = ["baseline", "worse", "lifted", "turned"]
+conditions = ["baseline", "handicapped", "lifted", "turned"]
 seeds = "300-309"
 confirmatory = true
 """
@@ -91,6 +92,8 @@ def planted(site: Site, truth: Truth, state: State | None = None) -> State:
 
 def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
     runs, token = dict(state.runs), TOKEN + phase
+    specs = plan_phase(site.study, phase, state.selections)
+    configs = {spec.key: spec.config for spec in specs}
     open_runs = {k: r for k, r in state.runs_of(phase).items() if r.status is RunStatus.PLANNED}
     for key, run in open_runs.items():
         metrics = truth(run)
@@ -101,6 +104,8 @@ def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
         content = _result(key, run, metrics, token)
         folder = site.workspace.run_dir(key)
         folder.mkdir(parents=True, exist_ok=True)
+        config = {"condition": run.condition, "seed": run.seed, "config": configs[key]}
+        (folder / "config.json").write_text(json.dumps(config))
         (folder / "result.json").write_bytes(content)
         runs[key] = replace(
             ended,
