@@ -24,7 +24,6 @@ from pipeline.workspace import Workspace
 from tests.pipeline.conftest import edit, make_toy
 from tests.pipeline.planting import WHOLE_STUDY, planted
 
-
 ALTERNATIVES = '["baseline", "handicapped", "lifted", "turned"]'
 
 
