@@ -106,11 +106,8 @@ def phase_hypotheses(study: Study, state: State, name: str) -> tuple[Hypothesis,
     if isinstance(phase, ConfirmPhase):
         return (_of_confirmation(study, state, name, phase),)
     if isinstance(phase, ConditionsPhase) and phase.kind == "alternatives":
-        return tuple(
-            _of_alternative(study, name, arm.condition)
-            for arm in study.arms[name]
-            if not arm.of_reference
-        )
+        brought = study.file.brought_hypotheses(name)
+        return tuple(_of_alternative(study, key, brought[key]) for key in brought)
     hypotheses = hypotheses_of(study)
     if phase.confirmatory:
         return hypotheses
@@ -133,13 +130,13 @@ def _of_confirmation(study: Study, state: State, name: str, phase: ConfirmPhase)
     return Hypothesis(name, statement, candidate, made.reference if made else reference)
 
 
-def _of_alternative(study: Study, phase: str, condition: str) -> Hypothesis:
+def _of_alternative(study: Study, name: str, condition: str) -> Hypothesis:
     conditions, reference = study.file.conditions, study.file.reference
     statement = (
         f"{conditions[condition].label} {_claim(study, study.file.study.metric.name)} "
         f"compared with {conditions[reference].label}."
     )
-    return Hypothesis(f"{phase}-{condition}", statement, condition, reference)
+    return Hypothesis(name, statement, condition, reference)
 
 
 def _claim(study: Study, metric: str) -> str:

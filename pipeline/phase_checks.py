@@ -33,6 +33,12 @@ def check_phases(file: StudyFile) -> None:
             _check_follows(file, name, phase.of, f"phases.{name}.of")
         if phase.confirmatory:
             _check_number_of_seeds(file, name, phase)
+        for brought in file.brought_hypotheses(name):
+            if brought in file.hypotheses:
+                raise ValueError(
+                    f"hypotheses.{brought}: phase {name} brings a hypothesis of this name; "
+                    "rename one of them"
+                )
     for first, second in combinations(file.phases, 2):
         shared = sorted(set(file.phases[first].seeds) & set(file.phases[second].seeds))
         if shared:

@@ -204,11 +204,20 @@ class StudyFile(StrictModel):
     def family_size(self, name: str) -> int:
         """How many hypotheses a phase corrects for at once."""
         phase = self.phases[name]
-        if isinstance(phase, ConfirmPhase):
-            return 1
-        if isinstance(phase, ConditionsPhase) and phase.kind == "alternatives":
-            return len(phase.conditions or self.conditions) - 1
+        if phase.kind in ("confirm", "alternatives"):
+            return len(self.brought_hypotheses(name))
         return max(1, sum(h.family == "primary" for h in self.hypotheses.values()))
+
+    def brought_hypotheses(self, name: str) -> dict[str, str]:
+        """Names of hypotheses that a phase brings with it -> the condition each is about."""
+        phase = self.phases[name]
+        if isinstance(phase, ConfirmPhase):
+            sweep = self.phases.get(phase.of)
+            return {name: sweep.condition if isinstance(sweep, SweepPhase) else self.reference}
+        if isinstance(phase, ConditionsPhase) and phase.kind == "alternatives":
+            chosen = phase.conditions or list(self.conditions)
+            return {f"{name}-{key}": key for key in chosen if key != self.reference}
+        return {}
 
     @check(mode="before")
     @classmethod

@@ -73,6 +73,7 @@ def truth(run: RunRecord) -> dict[str, float]:
             '["baseline"]',
             ["name its alternatives"],
         ),
+        ("[hypotheses.handicap-helps]", "[hypotheses.confirm]", ["hypotheses.confirm: phase"]),
         ("[phases.confirm]", "[phases.confirmed]", ["phases.confirmed", 'mean "confirm"']),
         ("[phases.pilot]", "[phases.pilot]\nconfig.step = 2", ["phases.pilot.config.step"]),
         (

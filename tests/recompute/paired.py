@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,16 +122,26 @@ class Paired:
         self.checker.numbers(f"{self.s.phase} optimism", points, [selected - test])
 
     def _in_the_sweep(self) -> float:
-        """The selected cell's estimate, from the sweep's runs of the same two configs."""
-        sweep = self.s.root / "runs" / self.s.study["phases"][self.s.phase]["of"]
+        """The selected cell's estimate, from the sweep's runs of the same two configs.
+
+        What either phase sets for all its runs is left out of the match.
+        """
+        phases, own = self.s.study["phases"], self.s.study["phases"][self.s.phase]
+        sweep = self.s.root / "runs" / own["of"]
+        set_by_phase = {*own.get("config", {}), *phases[own["of"]].get("config", {})}
+
+        def config_in(folder: Path) -> dict[str, Any]:
+            config = json.loads((folder / "config.json").read_text())["config"]
+            return {key: value for key, value in config.items() if key not in set_by_phase}
+
         metric = self.s.study["study"]["metric"]["name"]
         configs = []
         for arm in self.arms:
             folder = self.s.root / "runs" / self.s.phase / self.s.results[arm]["run_id"]
-            configs.append(json.loads((folder / "config.json").read_text())["config"])
+            configs.append(config_in(folder))
         values: list[dict[int, float]] = [{}, {}]
         for path in sweep.glob("*/result.json"):
-            config = json.loads((path.parent / "config.json").read_text())["config"]
+            config = config_in(path.parent)
             if config in configs:
                 result = json.loads(path.read_text())
                 place = configs.index(config)
