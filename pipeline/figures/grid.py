@@ -46,7 +46,7 @@ def grid(analysis: SweepAnalysis, labels: Mapping[str, str], selected: str) -> F
         _panel(place, analysis, (rows, columns), panel, colours, selected)
     for place in places[len(panels) :]:
         place.set_visible(False)
-    _bar(figure, list(places), analysis, colours, labels)
+    _bar(figure, list(places), colours)
     figure.supxlabel(_note(analysis, labels, selected), **NOTE)
     return figure
 
@@ -147,21 +147,14 @@ def _outline(axes: Axes, x: int, y: int) -> None:
     )
 
 
-def _bar(
-    figure: Figure,
-    places: list[Axes],
-    analysis: SweepAnalysis,
-    colours: _Colours,
-    labels: Mapping[str, str],
-) -> None:
-    reference = labels.get(analysis.design.reference, analysis.design.reference)
+def _bar(figure: Figure, places: list[Axes], colours: _Colours) -> None:
     shades = [colours.of(colours.reach * (step / 64 - 1)) for step in range(129)]
     shown = mpl.cm.ScalarMappable(colours.scale, mpl.colors.ListedColormap(shades))
     bar = figure.colorbar(shown, ax=places, fraction=0.06, pad=0.03, aspect=18)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+.3g}" if v else "0"))
     bar.ax.tick_params(length=0, labelsize=8.5)
-    bar.set_label(f"percent of {wrapped(reference, 28)}", fontsize=8.5)
+    bar.set_label("percent", fontsize=8.5)
 
 
 def _note(analysis: SweepAnalysis, labels: Mapping[str, str], selected: str) -> str:

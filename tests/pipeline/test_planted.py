@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.publish import publish
+from pipeline.replan import replanned
 from pipeline.site import Site, open_site
 from pipeline.state import RunRecord
 from tests.pipeline import test_report as report_rules
@@ -101,6 +102,30 @@ def test_a_sweep_of_noise_selects_and_its_confirmation_is_not_fooled(site: Site)
     assert "**INCONCLUSIVE** in phase 2b" in text
     assert "was not tuned, while Lifted was tried in 10" in section
     assert re.search(r"no trend is resolved", section)
+
+
+def test_phases_that_have_not_run_say_so(site: Site) -> None:
+    """No number, no verdict; the confirmation names what it waits for."""
+    state, _ = replanned(site.study, site.profile_name, None)
+    publish(site.workspace, site.study, state)
+    text = site.workspace.report_file.read_text(encoding="utf-8")
+    assert "\nNot run: its runs are planned once phase sweep has selected a setting.\n" in text
+    assert text.count("\nNot run.\n") == 5
+    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
+    said = text.split("## How to read a verdict")[0]
+    assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE|\d%.*CI", said)
+
+
+def test_a_sweep_under_way_shows_values_by_setting_and_infers_nothing(site: Site) -> None:
+    """A line for each setting, holes by reason, no estimate before all its runs have ended."""
+    state = planted(site, lambda run: None if run.seed == 102 else TRUTHS["harm"](run))
+    record = replace(state.phases["sweep"], accepted_failed=False)
+    state = replace(state, phases={**state.phases, "sweep": record})
+    publish(site.workspace, site.study, state)
+    section = sweep_section(site.workspace.report_file.read_text(encoding="utf-8"))
+    assert "| Setting | seed 100 | seed 101 | seed 102 |" in section
+    assert len(re.findall(r"^\| Lifted, .*\| failed \|$", section, re.MULTILINE)) == 10
+    assert not re.search(r"±|selected|Page", section)
 
 
 @pytest.mark.parametrize("name", ["improvement", "unresolvable", "missing seeds", "identical"])
