@@ -71,7 +71,7 @@ class Paired:
         for title, *cells in table[1:]:
             for arm, cell in zip(table[0][1:], cells, strict=True):
                 x = np.array(list(self.s.values[arm].values()))
-                measured = self.s.results[arm]["references"][self.s.metric][title]
+                measured = self.s.results[arm]["references"][self.s.metric][_key(title)]
                 se, count = measured["standard_error"], measured["count"]
                 difference, own = x.mean() - measured["value"], stats.sem(x)
                 total = own**2 + se**2
@@ -87,7 +87,7 @@ class Paired:
         for name, *cells in table[1:]:
             runs = self._runs(name)
             for metric, cell in zip(table[0][1:], cells, strict=True):
-                x = np.array([r["metrics"][metric.replace(" ", "_")]["value"] for r in runs])
+                x = np.array([r["metrics"][_key(metric)]["value"] for r in runs])
                 self.checker.numbers(f"{self.s.phase} {name}", cell, [x.mean(), x.std(ddof=1)])
 
     def _runs(self, label: str) -> list[dict[str, Any]]:
@@ -277,6 +277,11 @@ class Paired:
             "detectable": [mde(alpha)],
             "the same at Bonferroni's level": [mde(alpha / k)],
         }  # fmt: skip
+
+
+def _key(label: str) -> str:
+    """A metric's or predictor's name, from how people read it."""
+    return label.replace(" ", "_").replace("MSE", "mse")
 
 
 class _Nothing(dict[str, list[float | None]]):
