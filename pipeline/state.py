@@ -116,6 +116,8 @@ class JobRecord:
     submitted_at: str
     """UTC, ISO 8601."""
     job_id: str | None = None
+    code: str | None = None
+    """Digest of the snapshot of the code that it runs from."""
     host: str | None = None
     """Machine that a local job runs on; it can be seen from there alone."""
 
@@ -159,6 +161,12 @@ class PhaseRecord:
     """Of a sweep, from its first analysis on."""
     awaits: str | None = None
     """Sweep whose selection this phase's runs depend on, while there is none."""
+    canary_step: int | None = None
+    """Step by which its first task lets the others go; None when they all went together."""
+    canary_waiting: int = 0
+    """Tasks that wait for it."""
+    canary_released: bool = False
+    """True once they may go, for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +183,8 @@ class State:
     frozen_plan: str | None = None
     """Digest of the analysis plan when the first confirmatory phase was submitted."""
     plan_frozen_at: str | None = None
+    admitted: int | None = None
+    """Tasks in the queue when the scheduler last refused more for a submit limit."""
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)

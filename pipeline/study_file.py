@@ -125,6 +125,8 @@ class Phase(StrictModel):
     config: Overrides = Field(default_factory=dict)
     """For all runs of this phase; a key replaces the whole value it has in its condition."""
     confirmatory: bool = False
+    canary: bool | None = None
+    """Whether its first task goes first, see pipeline/canary.py; the profile decides by default."""
 
 
 class ConditionsPhase(Phase):

@@ -70,8 +70,10 @@ class Paired:
     def _distances(self, table: Table) -> None:
         for title, *cells in table[1:]:
             for arm, cell in zip(table[0][1:], cells, strict=True):
+                if "times" in cell:  # far away only a multiple is printed
+                    continue
                 x = np.array(list(self.s.values[arm].values()))
-                measured = self.s.results[arm]["references"][self.s.metric][_key(title)]
+                measured = self.s.results[arm]["references"][self.s.metric][title]
                 se, count = measured["standard_error"], measured["count"]
                 difference, own = x.mean() - measured["value"], stats.sem(x)
                 total = own**2 + se**2
@@ -280,7 +282,7 @@ class Paired:
 
 
 def _key(label: str) -> str:
-    """A metric's or predictor's name, from how people read it."""
+    """A metric's name, from how people read it."""
     return label.replace(" ", "_").replace("MSE", "mse")
 
 
