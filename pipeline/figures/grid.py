@@ -167,5 +167,5 @@ def _note(analysis: SweepAnalysis, labels: Mapping[str, str], selected: str) -> 
         f"Blue: {side} zero, where the metric improves. No setting has a verdict.",
     ]
     if selected in analysis.design.grid:
-        lines.append("Outlined: selected for the confirmation.")
+        lines.append("Outlined: selected by the declared rule.")
     return "\n".join(lines)

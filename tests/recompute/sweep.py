@@ -59,6 +59,9 @@ class Sweep:
             where = f"{self.s.phase} trend {label}"
             expected = [n for pair in zip(levels, blocks.mean(axis=0), strict=True) for n in pair]
             self.checker.numbers(where, means.replace(":", " "), expected)
+            if "not defined" in statistic:
+                self.checker.equal(where, len(levels) < 3 or len(seeds) < 2, True)
+                continue
             rising, falling = (stats.page_trend_test(b) for b in (blocks, blocks[:, ::-1]))
             self.checker.numbers(where, statistic, [float(rising.statistic)])
             self.checker.numbers(where, p, [min(1.0, 2 * min(rising.pvalue, falling.pvalue))])
