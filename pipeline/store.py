@@ -21,6 +21,7 @@ from pipeline.state import (
     PhaseRecord,
     RunRecord,
     RunStatus,
+    Selection,
     State,
     TaskRecord,
     TaskState,
@@ -178,7 +179,10 @@ def decode(data: dict[str, Any]) -> State:
 def _phase(data: dict[str, Any]) -> PhaseRecord:
     gates = tuple(GateRecord(**gate) for gate in data.get("gates", ()))
     overrides = tuple(OverrideRecord(**item) for item in data.get("overrides", ()))
-    return PhaseRecord(**{**data, "gates": gates, "overrides": overrides})
+    made = data.get("selection")
+    selection = made and Selection(**{**made, "ranking": tuple(made["ranking"])})
+    nested = {"gates": gates, "overrides": overrides, "selection": selection}
+    return PhaseRecord(**{**data, **nested})
 
 
 def _run(data: dict[str, Any]) -> RunRecord:
