@@ -7,6 +7,7 @@ twice in a row changes nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline import canary
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.lock import exclusive
@@ -70,7 +71,8 @@ def preview(site: Site) -> Step:
             if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
             continue
-        tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
+        release = canary.admitted(site, state, phase, _waiting(site, state, phase))
+        tasks = pack(site.study, release.runs, site.profile.stack_size)
         free = free_places(site.profile, state)
         admitted = tasks if free is None else tasks[:free]
         if admitted:
@@ -145,6 +147,11 @@ def _accept_failed(site: Site, step: Step) -> None:
     waiting = len(runs) - len(failed) - counts(runs.values())["done"]
     if phase is None or not failed:
         raise PipelineError("no phase waits for failed runs; there is nothing to accept")
+    if held := canary.held_words(site.workspace, step.state, phase):
+        raise PipelineError(
+            f"{held}; mend the cause and `pipeline retry`, or set canary = false in "
+            f"[phases.{phase}] of study.toml to submit the others all the same"
+        )
     if waiting:
         raise PipelineError(
             f"{phase}: {count(waiting, 'run')} may still bring a result; "
@@ -199,20 +206,32 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
 
 
 def _submit(site: Site, step: Step, phase: str) -> None:
-    waiting = _waiting(site, step.state, phase)
+    waiting = _let_go(site, step, phase, _waiting(site, step.state, phase))
     if not waiting:
         return
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
+    step.notes += batch.notes
     if batch.tasks:
+        arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
         step.did.append(
-            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}{arrays}"
         )
     if batch.held:
         step.notes.append(
             f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more now "
             f"({batch.held}); the next advance goes on"
         )
+
+
+def _let_go(site: Site, step: Step, phase: str, waiting: Sequence[RunSpec]) -> Sequence[RunSpec]:
+    """Those of the waiting runs that the phase's canary admits; what it shows is written down."""
+    release = canary.admitted(site, step.state, phase, waiting)
+    if release.record != step.state.phases[phase]:
+        state = replace(step.state, phases={**step.state.phases, phase: release.record})
+        _save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
+    step.did += release.told
+    return release.runs
 
 
 def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.canary import held_words
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
 from pipeline.state import JobRecord, RunStatus, State, TaskState
@@ -81,8 +82,12 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
         phases=phases,
         next=_next(workspace, state, phases),
         attention=_attention(state),
-        notes=notes or [],
+        notes=[*(notes or []), *_canaries(workspace, state, names)],
     )
+
+
+def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]:
+    return [line for name in names if (line := held_words(workspace, state, name))]
 
 
 def _attention(state: State) -> list[str]:
