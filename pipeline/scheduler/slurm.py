@@ -1,10 +1,8 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +10,27 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import age_s
 from pipeline.scheduler.base import ACCOUNTING_LAG_S, HeldError, Submission, Submitted, TaskStatus
+from pipeline.scheduler.clients import ClientError, call
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile, SlurmProfile
-
-_TIMEOUT_S = 60
 
 _UNREACHABLE = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|"
     r"Zero Bytes were transmitted|Transport endpoint|slurm_persist_conn_open"
 )
 _LIMITS = re.compile(
-    r"MaxSubmitJob|GrpSubmitJobs|job submit limit|temporarily unable to accept job"
+    r"MaxSubmitJob|GrpSubmitJobs|temporarily unable to accept job|"
+    r"^(?!.*(QOS|Assoc)(Max|Min|Grp)).*job submit limit"  # the sentence alone, with no limit named
 )
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 _NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
 
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
+_REST = -1
+"""In place of an index: all elements of the array that are not told of one by one."""
 
 
 class SlurmScheduler:
@@ -50,12 +50,12 @@ class SlurmScheduler:
         assert profile.backend == "slurm"
         try:
             executor = submitit.SlurmExecutor(folder=submission.folder)
-            executor.update_parameters(**_sbatch_parameters(submission, profile))
+            executor.update_parameters(**sbatch_parameters(submission, profile))
             workspaces = [str(submission.workspace)] * len(submission.task_files)
             files = [str(path) for path in submission.task_files]
             jobs = executor.map_array(run_task, workspaces, files)
         except submitit.core.utils.FailedJobError as error:
-            raise _refusal(str(error), profile) from error
+            raise refusal(str(error), profile) from error
         return Submitted(str(jobs[0].job_id).partition("_")[0])
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
@@ -91,7 +91,8 @@ class SlurmScheduler:
             _run("scancel", *ids)
 
 
-def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    """What submitit is told, so that a job has what its profile says."""
     wanted = {
         "job_name": submission.name,
         "comment": submission.comment,
@@ -106,13 +107,14 @@ def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
         "setup": profile.setup or None,
+        "additional_parameters": profile.sbatch or None,
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
     return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
 
 
-def _refusal(text: str, profile: "SlurmProfile") -> Exception:
+def refusal(text: str, profile: "SlurmProfile") -> Exception:
     """What a failed sbatch means, from its words."""
     words = " ".join(text.split())
     if _UNREACHABLE.search(words):
@@ -161,7 +163,9 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
     """Tasks as accounting has them; empty where there is no accounting.
 
     It may call a task live that squeue does not show (after a restart of the controller): then
-    nothing is concluded from squeue's silence. Ranges ("12_[3-9]") speak of pending elements only.
+    nothing is concluded from squeue's silence. A range ("12_[3-9]") holds the elements that never
+    started: pending ones tell nothing, cancelled ones have no rows of their own. Long ranges are
+    cut short ("12_[1,3,...]"), so one that ended speaks of all elements without a row.
     """
     text = _try(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
@@ -175,9 +179,10 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
         name, words, exit_code, elapsed, node = fields
         job_id, _, index = name.partition("_")
         word = (words.split() or ["UNKNOWN"])[0]
-        if index.startswith("["):
+        in_range = index.startswith("[")
+        if in_range and _state(word) is not TaskState.ENDED:
             continue
-        known[job_id, _index(index)] = TaskStatus(
+        known[job_id, _REST if in_range else _index(index)] = TaskStatus(
             _state(word),
             word,
             exit_code or None,
@@ -203,8 +208,9 @@ def _status(
     task_id = _id(job, index)
     if task_id in known:
         return known[task_id]
-    if task_id in accounted:
-        return accounted[task_id]
+    for name in (task_id, (job.job_id or "", _REST)):
+        if name in accounted:
+            return accounted[name]
     if age_s(job.submitted_at) < ACCOUNTING_LAG_S:
         return TaskStatus(job.tasks[index].state, job.tasks[index].scheduler_state)
     return TaskStatus(TaskState.ENDED, "UNKNOWN")
@@ -226,24 +232,11 @@ def _run(*command: str) -> str:
         SchedulerUnreachableError: it is missing, failed or gave no answer in time.
     """
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        return call(*command)
     except FileNotFoundError:
         raise _no_slurm() from None
-    except subprocess.TimeoutExpired:
-        raise SchedulerUnreachableError(
-            f"{command[0]} gave no answer in {_TIMEOUT_S} s; nothing was changed, try again later"
-        ) from None
-    if done.returncode != 0:
-        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise SchedulerUnreachableError(f"{command[0]}: {words}; nothing was changed")
-    return done.stdout
+    except ClientError as error:
+        raise SchedulerUnreachableError(f"{error}; nothing was changed, try again later") from None
 
 
 def _try(*command: str) -> str | None:
