@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from pipeline import follow_up
+from pipeline import canary, follow_up
 from pipeline.alarms import alarms_of
 from pipeline.decisions import NO_DECISION, Decisions, decided, is_complete
 from pipeline.digest import digest_of
@@ -100,7 +100,8 @@ def preview(site: Site) -> Step:
             break
         if is_complete(state, phase):
             continue
-        tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
+        release = canary.admitted(site, state, phase, _waiting(site, state, phase))
+        tasks = pack(site.study, release.runs, site.profile.stack_size)
         free = free_places(site.profile, state)
         admitted = tasks if free is None else tasks[:free]
         if admitted:
@@ -168,11 +169,27 @@ def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None
 
 def _decide(site: Site, step: Step, decisions: Decisions) -> None:
     """Write down what a person decided; the report is to say so."""
+    if decisions.accept_failed:
+        _refuse_for_a_canary(site, step.state)
     state, events, said = decided(step.state, site.study.file.phases, decisions, now())
     if events:
         _save(site, step, state, events)
         step.did += said
         step.report_is_stale = True
+
+
+def _refuse_for_a_canary(site: Site, state: State) -> None:
+    """Nobody does without runs that were never submitted.
+
+    Raises:
+        PipelineError: the current phase's first task failed, and the others wait for it.
+    """
+    phase = next((p for p in site.study.file.phases if not is_complete(state, p)), None)
+    if phase and (held := canary.held_words(site.workspace, state, phase)):
+        raise PipelineError(
+            f"{held}; mend the cause and `pipeline retry`, or set canary = false in "
+            f"[phases.{phase}] of study.toml to submit the others all the same"
+        )
 
 
 def _carry_on(site: Site, step: Step, escort: Escort | None) -> None:
@@ -252,13 +269,14 @@ def _raised_events(before: State, after: State) -> list[Event]:
 
 
 def _submit(site: Site, step: Step, phase: str, escort: Escort | None) -> None:
-    waiting = _waiting(site, step.state, phase)
+    waiting = _let_go(site, step, phase, _waiting(site, step.state, phase))
     if not waiting:
         return
     if escort is not None:
         escort.before_submission(site, step)
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
+    step.notes += batch.notes
     if batch.tasks:
         arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
         step.did.append(
@@ -269,6 +287,16 @@ def _submit(site: Site, step: Step, phase: str, escort: Escort | None) -> None:
             f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more now "
             f"({batch.held}); the next advance goes on"
         )
+
+
+def _let_go(site: Site, step: Step, phase: str, waiting: Sequence[RunSpec]) -> Sequence[RunSpec]:
+    """Those of the waiting runs that the phase's canary admits; what it shows is written down."""
+    release = canary.admitted(site, step.state, phase, waiting)
+    if release.record != step.state.phases[phase]:
+        state = replace(step.state, phases={**step.state.phases, phase: release.record})
+        _save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
+    step.did += release.told
+    return release.runs
 
 
 def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:

@@ -6,6 +6,7 @@ answer at once on a busy login node.
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,51 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     out.print(plan_table(rows))
     for line in lines:
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
+
+
+@app.command(epilog="Example: pipeline doctor --profile a100 --deep")
+@_workspace
+@_profile
+@click.option(
+    "--deep", is_flag=True, help="Also send a job of about a minute that looks around on a node."
+)
+@click.option(
+    "--wait",
+    "wait_min",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long --deep waits for that job before it cancels it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
+def doctor(
+    workspace: Path | None, profile: str | None, deep: bool, wait_min: float, as_json: bool
+) -> None:
+    """Check study, workspace, this machine and the profile against the cluster; changes nothing.
+
+    A line per check: ok, warning or problem, with the remedy. Exit code 0 without problems (there
+    may be warnings), 2 with a problem to mend, 4 when the profile's scheduler does not answer.
+    """
+    from pipeline.doctor.examine import examine
+    from pipeline.doctor.finding import failure
+    from pipeline.doctor.render import as_json as json_of
+    from pipeline.doctor.render import print_findings
+
+    place, wait_s = _find(workspace), wait_min * 60 if deep else None
+    try:
+        if as_json:
+            import json
+
+            findings = list(examine(place, profile, wait_s, announce=_tell))
+            click.echo(json.dumps(json_of(findings), indent=1))
+        else:
+            findings = print_findings(partial(examine, place, profile, wait_s))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)  # what it had started it has ended, and said so
+    error = failure(findings)
+    if error is not None:
+        raise error
 
 
 @app.command(epilog="Example: pipeline advance --watch")

@@ -47,6 +47,18 @@ def exclusive(
         yield
 
 
+def holder_of(path: Path) -> str | None:
+    """Who holds the lock at this moment, in words; None when it is free or was never made."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(path)
+    except OSError:
+        return None
+    return None
+
+
 def _acquire(file: IO[str], path: Path, timeout_s: float, on_wait: Callable[[str], None]) -> None:
     deadline, told = time.monotonic() + timeout_s, False
     while not _try_lock(file):

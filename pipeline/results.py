@@ -29,9 +29,18 @@ class Code(StrictModel):
     commit: str | None
     """Git commit of the training code, None outside a repository."""
     dirty: bool | None
-    """True when tracked files differed from that commit."""
+    """True when the trainer's files differed from that commit."""
     source_digest: Digest
-    """Digest over the Python files of the trainer's package as they were imported."""
+    """Digest over the Python files of the trainer: its package and what that imports beside it."""
+    snapshot: Digest | None = None
+    """Digest of all code that was submitted; None for results of versions without snapshots."""
+
+
+class CodePlace(StrictModel):
+    """Where a job finds the trainer's files in the snapshot that it runs from."""
+
+    root: Path
+    names: tuple[str, ...]
 
 
 class Attempt(StrictModel):
@@ -42,6 +51,14 @@ class Attempt(StrictModel):
     job_id: str | None
     array_index: int | None
     node: str
+
+
+class Artefact(StrictModel):
+    """A file beside result.json that belongs to the result."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """Name in the run's folder."""
+    sha256: Digest
 
 
 class RunEntry(StrictModel):
@@ -67,6 +84,8 @@ class TaskFile(StrictModel):
     task: Annotated[int, Field(ge=0)]
     cpus: Annotated[int, Field(ge=1)]
     gpus: Annotated[int, Field(ge=0)]
+    code: Code
+    sources: CodePlace
     runs: Annotated[list[RunEntry], Field(min_length=1)]
 
 
@@ -90,6 +109,10 @@ class RunResult(StrictModel):
     """What the trainer adds for the record: device, precision, parameters, ..."""
     unread_keys: list[ConfigKey] = Field(default_factory=list)
     """Dotted keys of the config that the trainer never read; an alarm is made of each."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """Numbers that explain rather than score the run; the trainer documents names and units."""
+    artefacts: dict[str, Artefact] = Field(default_factory=dict)
+    """Files of results beside this one, by what they are."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

@@ -111,6 +111,8 @@ class JobRecord:
     submitted_at: str
     """UTC, ISO 8601."""
     job_id: str | None = None
+    code: str | None = None
+    """Digest of the snapshot of the code that it runs from."""
     host: str | None = None
     """Machine that a local job runs on; it can be seen from there alone."""
 
@@ -180,6 +182,12 @@ class PhaseRecord:
     gates: tuple[GateRecord, ...] = ()
     """What the phase's gates came to when it was last analysed."""
     overrides: tuple[OverrideRecord, ...] = ()
+    canary_step: int | None = None
+    """Step by which its first task lets the others go; None when they all went together."""
+    canary_waiting: int = 0
+    """Tasks that wait for it."""
+    canary_released: bool = False
+    """True once they may go, for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from pipeline.provenance import age_s, new_token, node_name, now
 from pipeline.reconcile import Event
 from pipeline.scheduler import ACCOUNTING_LAG_S, HeldError, scheduler_for
 from pipeline.site import Site
+from pipeline.snapshot import Snapshot, prune, recorded_sources, take
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord, TaskState
 from pipeline.task_files import written_submission
 from pipeline.workspace import Workspace
@@ -33,6 +34,7 @@ class Batch:
     """Tasks that wait for a free place."""
     held: str | None = None
     """The scheduler's words when a limit of its own held tasks back."""
+    notes: tuple[str, ...] = ()
 
     def with_job(self, state: State, tasks: Sequence[TaskSpec]) -> "Batch":
         """The batch after these tasks went in as one job."""
@@ -62,12 +64,17 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
     free = free_places(site.profile, state)
     admitted = tasks if free is None else tasks[:free]
     batch = Batch(state, waiting=len(tasks))
+    if not admitted:
+        return batch
+    snapshot = take(site.workspace, site.study.file.study.trainer)
+    prune(site.workspace, state, snapshot)
+    batch = replace(batch, notes=_code_notes(site, state, phase, snapshot))
     most = scheduler.most_tasks() if len(admitted) > 1 else 1
     admission = Admission(len(admitted), most, _room(site.profile, state))
     while size := admission.size:
         chunk = admitted[batch.tasks : batch.tasks + size]
         try:
-            batch = batch.with_job(_submit_job(site, batch.state, phase, chunk), chunk)
+            batch = batch.with_job(_submit_job(site, batch.state, phase, chunk, snapshot), chunk)
             admission.admitted()
         except HeldError as error:
             batch = replace(batch, held=str(error))
@@ -75,6 +82,19 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
                 return batch
             admission.refused()
     return _ceiling_noted(site, batch)
+
+
+def _code_notes(site: Site, state: State, phase: str, snapshot: Snapshot) -> tuple[str, ...]:
+    """A warning when runs of the phase went in with another trainer than this one."""
+    digests = {job.code for job in state.jobs.values() if job.phase == phase and job.code}
+    earlier = {recorded_sources(site.workspace, digest) for digest in digests}
+    if earlier <= {None, snapshot.code.source_digest}:
+        return ()
+    note = (
+        f"{phase}: the trainer's code was changed since earlier runs of this phase were "
+        "submitted; the report will say which run came from which code"
+    )
+    return (note,)
 
 
 def free_places(profile: Profile, state: State) -> int | None:
@@ -133,10 +153,12 @@ def settle_intents(workspace: Workspace, state: State) -> tuple[State, list[Even
     return state, events
 
 
-def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec]) -> State:
+def _submit_job(
+    site: Site, state: State, phase: str, tasks: Sequence[TaskSpec], snapshot: Snapshot
+) -> State:
     token = new_token()
-    submission = written_submission(site, phase, token, tasks)
-    state = _with_intent(site, state, phase, token, tasks)
+    submission = written_submission(site, phase, token, tasks, snapshot)
+    state = _with_intent(site, state, phase, token, tasks, snapshot)
     site.store.save(state)
     site.store.record([{"event": "intent", "token": token, "phase": phase, "tasks": len(tasks)}])
     try:
@@ -156,7 +178,12 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
 
 
 def _with_intent(
-    site: Site, state: State, phase: str, token: str, tasks: Sequence[TaskSpec]
+    site: Site,
+    state: State,
+    phase: str,
+    token: str,
+    tasks: Sequence[TaskSpec],
+    snapshot: Snapshot,
 ) -> State:
     job = JobRecord(
         phase=phase,
@@ -164,6 +191,7 @@ def _with_intent(
         backend=site.profile.backend,
         tasks=tuple(TaskRecord(runs=tuple(run.key for run in task.runs)) for task in tasks),
         submitted_at=now(),
+        code=snapshot.digest,
         host=node_name() if site.profile.backend == "local" else None,
     )
     runs = dict(state.runs)

@@ -6,18 +6,21 @@ from pathlib import Path
 
 from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec
-from pipeline.results import RunEntry, TaskFile
+from pipeline.results import CodePlace, RunEntry, TaskFile
 from pipeline.scheduler import Submission
 from pipeline.site import Site
+from pipeline.snapshot import Snapshot
 
 
-def written_submission(site: Site, phase: str, token: str, tasks: Sequence[TaskSpec]) -> Submission:
+def written_submission(
+    site: Site, phase: str, token: str, tasks: Sequence[TaskSpec], snapshot: Snapshot
+) -> Submission:
     """Write the files of a submission: one per task, and config.json for every run."""
     workspace, study = site.workspace, site.study.file.study.name
     folder = workspace.job_dir(phase, token)
     files = []
     for index, task in enumerate(tasks):
-        content = task_file(site, phase, token, index, task)
+        content = task_file(site, phase, token, index, task, snapshot)
         files.append(folder / f"task-{index:04d}.json")
         write_atomic(files[-1], content.model_dump_json(indent=1).encode())
         for run in task.runs:
@@ -30,10 +33,13 @@ def written_submission(site: Site, phase: str, token: str, tasks: Sequence[TaskS
         task_files=tuple(files),
         workspace=workspace.root,
         profile_name=site.profile_name,
+        python_path=snapshot.python_path,
     )
 
 
-def task_file(site: Site, phase: str, token: str, index: int, task: TaskSpec) -> TaskFile:
+def task_file(
+    site: Site, phase: str, token: str, index: int, task: TaskSpec, snapshot: Snapshot
+) -> TaskFile:
     """All that one task of a submission needs to know."""
     header = site.study.file.study
     return TaskFile(
@@ -46,6 +52,8 @@ def task_file(site: Site, phase: str, token: str, index: int, task: TaskSpec) ->
         task=index,
         cpus=site.profile.cpus_per_task,
         gpus=site.profile.gpus,
+        code=snapshot.code,
+        sources=CodePlace(root=snapshot.sources.root, names=snapshot.sources.names),
         runs=[_entry(run) for run in task.runs],
     )
 

@@ -103,6 +103,19 @@ class TrainingOutcome(Protocol):
 
 
 @runtime_checkable
+class RecordingOutcome(TrainingOutcome, Protocol):
+    """An outcome with more than metrics; a trainer that records nothing needs none of this."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """Numbers of the run that explain rather than score it, by name; all finite."""
+
+    @property
+    def artefacts(self) -> Mapping[str, str]:
+        """Files of results that the trainer left in the run's folder: what it is -> file name."""
+
+
+@runtime_checkable
 class Trainer(Protocol):
     """Trains stacks of runs; instantiated without arguments."""
 

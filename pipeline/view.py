@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import chain
+from pipeline.canary import held_words
 from pipeline.gates import closed_gates
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
@@ -87,8 +88,16 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
         phases=phases,
         next=_next(workspace, state, phases),
         attention=_attention(state, phases),
-        notes=[*(notes or []), *chain.words(state, finished=finished)],
+        notes=[
+            *(notes or []),
+            *_canaries(workspace, state, names),
+            *chain.words(state, finished=finished),
+        ],
     )
+
+
+def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]:
+    return [line for name in names if (line := held_words(workspace, state, name))]
 
 
 def _attention(state: State, phases: list[PhaseView]) -> list[str]:

@@ -160,13 +160,19 @@ def _read_from(state: State, source: BatchSource, index: int) -> _Saved:
     copies = {name: tensor[index].cpu().clone() for name, tensor in tensors.items()}
     streams = {f"stream {name}": position for name, position in source.positions(index).items()}
     facts = {"step": state.step, "seconds": state.seconds, "curve": state.curves[index]}
-    return _Saved(state.step, facts, {**copies, **streams})
+    records = {}
+    if state.records:
+        records = state.records.saved(index)
+        facts["recording_seconds"] = state.records.seconds
+    return _Saved(state.step, facts, {**copies, **streams, **records})
 
 
 def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> None:
     """Copy all runs in."""
     state.step = saved[0].step
     state.seconds = float(saved[0].facts["seconds"])
+    if state.records:
+        state.records.seconds = float(saved[0].facts["recording_seconds"])
     for index, (_, facts, tensors) in enumerate(saved):
         state.curves[index] = [(int(step), dict(values)) for step, values in facts["curve"]]
         for name, target in (
@@ -182,6 +188,8 @@ def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> N
                 target[index].copy_(tensors[name])
             elif name not in _MOMENTS or state.step < source.config.steps:
                 raise KeyError(name)
+        if state.records:
+            state.records.restore(index, tensors)
         source.seek(
             index,
             {

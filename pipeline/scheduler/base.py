@@ -1,5 +1,6 @@
 """What the pipeline asks of a scheduler, and what it gets to know from one."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,14 @@ class Submission:
     task_files: tuple[Path, ...]
     workspace: Path
     profile_name: str
+    python_path: tuple[Path, ...]
+    """Folders of the code snapshot that its tasks import from before all others."""
+
+
+def python_path(submission: Submission) -> str:
+    """PYTHONPATH of the tasks: their snapshot, then what the submitting process was given."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([*map(str, submission.python_path), *filter(None, given)])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ controller and the worker, and lives as long as one of them does, whichever was 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import psutil
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import node_name
-from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus, python_path
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class LocalScheduler:
         console = submission.folder / "controller.log"
         with console.open("ab") as output:  # a pipe would stay open as long as the task runs
             launch = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                [sys.executable, "-P", "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                cwd=submission.workspace,
+                env={**os.environ, "PYTHONPATH": python_path(submission)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

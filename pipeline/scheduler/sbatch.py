@@ -5,11 +5,12 @@ when sbatch has answered: a job whose answer was lost could then never start. He
 are numbered before sbatch, and the job's own script gives them the names submitit looks for.
 """
 
+import os
 import shlex
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import submitit
@@ -45,18 +46,31 @@ def submit_array(submission: Submission, profile: "SlurmProfile") -> Submitted:
         SchedulerUnreachableError: no answer; the job may exist, look for its token.
         PipelineError: Slurm refuses the request as it is; nothing was submitted.
     """
-    parameters = _parameters(submission, profile)
-    executor = _Executor(submission.folder)
+    arguments = [(str(submission.workspace), str(file)) for file in submission.task_files]
+    return submit_calls(run_task, arguments, submission, profile)
+
+
+def submit_calls(
+    function: Callable[..., object],
+    arguments: Sequence[tuple[Any, ...]],
+    submission: Submission,
+    profile: "SlurmProfile",
+) -> Submitted:
+    """Submit calls of a function as the elements of one job; raises as `submit_array` does."""
+    parameters = sbatch_parameters(submission, profile)
+    # -P: what lies in the working directory must not come before the snapshot on PYTHONPATH.
+    python = f"{shlex.quote(sys.executable)} -P"
+    executor = _Executor(submission.folder, python=python)
     executor.update_parameters(**parameters)
-    workspaces = [str(submission.workspace)] * len(submission.task_files)
     try:
-        jobs = executor.map_array(run_task, workspaces, [str(f) for f in submission.task_files])
+        jobs = executor.map_array(function, *zip(*arguments, strict=True))
     except RefusedError as error:
-        raise _meaning(str(error), parameters, submission, profile) from None
+        raise _meaning(str(error), parameters, submission, profile, len(arguments)) from None
     return Submitted(str(jobs[0].job_id).partition("_")[0])
 
 
-def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    """What submitit is told, so that a job has what its profile says."""
     wanted = {
         "job_name": submission.name,
         "comment": submission.comment,
@@ -70,18 +84,24 @@ def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, An
         "mem": f"{profile.mem_gb}GB",
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
-        "setup": [*profile.setup, *_name_the_pickle(submission.folder)],
+        "setup": [*profile.setup, *_own_setup(submission)],
+        "additional_parameters": {**profile.sbatch, "chdir": str(submission.workspace)},
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
     return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
 
 
-def _name_the_pickle(folder: Path) -> list[str]:
-    """Shell lines that give the element's pickle the name submitit will look for."""
+def _own_setup(submission: Submission) -> list[str]:
+    """Shell lines: import from the snapshot first; name the pickle as submitit will look for it."""
+    code = shlex.quote(os.pathsep.join(map(str, submission.python_path)))
     job = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
     pickle = _pickle_name("${SLURM_ARRAY_TASK_ID:-0}")
-    return [f'ln -sf "{pickle}" {shlex.quote(str(folder))}/"{job}_submitted.pkl"']
+    folder = shlex.quote(str(submission.folder))
+    return [
+        f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        f'ln -sf "{pickle}" {folder}/"{job}_submitted.pkl"',
+    ]
 
 
 def _pickle_name(index: int | str) -> str:
@@ -151,7 +171,11 @@ def _communicate(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
 
 
 def _meaning(
-    text: str, parameters: Mapping[str, Any], submission: Submission, profile: "SlurmProfile"
+    text: str,
+    parameters: Mapping[str, Any],
+    submission: Submission,
+    profile: "SlurmProfile",
+    tasks: int,
 ) -> Exception:
     """What a failed sbatch is to the caller."""
     words, refusal = " ".join(text.split()), recognise(text)
@@ -163,8 +187,7 @@ def _meaning(
     change = f"change {keys} of profile {submission.profile_name} in slurm/profiles.toml"
     remedy = "; ".join(part for part in (change if keys else "", refusal.remedy) if part)
     return PipelineError(
-        f"sbatch refuses the job: {words}; {remedy}; "
-        f"it was: {_command_line(parameters, len(submission.task_files))}"
+        f"sbatch refuses the job: {words}; {remedy}; it was: {_command_line(parameters, tasks)}"
     )
 
 

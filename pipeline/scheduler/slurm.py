@@ -24,6 +24,8 @@ _SLURMS_MAX_ARRAY_SIZE = 1001
 
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
+_REST = -1
+"""In place of an index: all elements of the array that are not told of one by one."""
 
 
 class SlurmScheduler:
@@ -126,7 +128,9 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
     """Tasks as accounting has them; empty where there is no accounting.
 
     It may call a task live that squeue does not show (after a restart of the controller): then
-    nothing is concluded from squeue's silence. Ranges ("12_[3-9]") speak of pending elements only.
+    nothing is concluded from squeue's silence. A range ("12_[3-9]") holds the elements that never
+    started: pending ones tell nothing, cancelled ones have no rows of their own. Long ranges are
+    cut short ("12_[1,3,...]"), so one that ended speaks of all elements without a row.
     """
     text = attempt(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
@@ -140,9 +144,10 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
         name, words, exit_code, elapsed, node = fields
         job_id, _, index = name.partition("_")
         word = (words.split() or ["UNKNOWN"])[0]
-        if index.startswith("["):
+        in_range = index.startswith("[")
+        if in_range and _state(word) is not TaskState.ENDED:
             continue
-        known[job_id, _index(index)] = TaskStatus(
+        known[job_id, _REST if in_range else _index(index)] = TaskStatus(
             _state(word),
             word,
             exit_code or None,
@@ -168,8 +173,9 @@ def _status(
     task_id = _id(job, index)
     if task_id in known:
         return known[task_id]
-    if task_id in accounted:
-        return accounted[task_id]
+    for name in (task_id, (job.job_id or "", _REST)):
+        if name in accounted:
+            return accounted[name]
     if age_s(job.submitted_at) < ACCOUNTING_LAG_S:
         return TaskStatus(job.tasks[index].state, job.tasks[index].scheduler_state)
     return TaskStatus(TaskState.ENDED, "UNKNOWN")

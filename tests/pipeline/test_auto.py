@@ -48,6 +48,7 @@ poll_interval_s = 0.2
 walltime_min = 20
 mem_gb = 1
 retry_s = 0.2
+poll_min = 1
 """
 WAIT_S = 90
 MARKS = {"complete", "attention"}
@@ -150,7 +151,8 @@ def test_a_follow_up_asks_for_little_and_waits_for_the_live_jobs(
     assert spec.name.startswith("toy-auto-")
     assert "echo made ready" in spec.script
     assert (
-        f"{sys.executable} -m pipeline advance --auto --workspace {workspace.root}" in spec.script
+        f"{sys.executable} -P -m pipeline advance --auto --workspace {workspace.root}"
+        in spec.script
     )
     assert str(workspace.logs_dir) in spec.output
     record = state_of(workspace).follow_up
@@ -332,7 +334,7 @@ def test_a_silent_scheduler_is_waited_out_by_the_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The follow-up tries again, writes that down, and the study still ends."""
-    cluster.configure(seconds_per_minute=60.0)
+    cluster.configure(seconds_per_minute=5.0)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     cluster.configure(unreachable=True)

@@ -1,5 +1,6 @@
 """What runs in the job: whatever the trainer does, each run ends with a result or a reason."""
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pipeline.advance import advance
 from pipeline.plan import pack, plan_phase
 from pipeline.results import TaskFile, read_failure, read_result
 from pipeline.site import Site, open_site
+from pipeline.snapshot import Snapshot, take
 from pipeline.state import RunStatus
 from pipeline.task_files import task_file
 from pipeline.workspace import Workspace
@@ -22,20 +24,36 @@ from tests.pipeline.conftest import edit
 RUN = "import sys; from pipeline.worker import run_task; run_task(sys.argv[1], sys.argv[2])"
 
 
-def written_task(site: Site) -> Path:
+def written_task(site: Site, snapshot: Snapshot) -> Path:
     """The task file of the pilot's one stack, as a submission writes it."""
     (task,) = pack(site.study, plan_phase(site.study, "pilot"), 10)
     path = site.workspace.root / "task.json"
-    content = task_file(site, "pilot", "t0k3n", 0, task).model_copy(update={"backend": "slurm"})
+    content = task_file(site, "pilot", "t0k3n", 0, task, snapshot).model_copy(
+        update={"backend": "slurm"}
+    )
     path.write_text(content.model_dump_json())
     return path
 
 
 def started(site: Site) -> "subprocess.Popen[str]":
     """The worker as a job starts it."""
+    snapshot = take(site.workspace, "toy:ToyTrainer")
+    code = os.pathsep.join(map(str, snapshot.python_path))
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(site.workspace.root), str(written_task(site))],
-        env={**os.environ, "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"},
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            RUN,
+            str(site.workspace.root),
+            str(written_task(site, snapshot)),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": code,
+            "SLURM_ARRAY_JOB_ID": "77",
+            "SLURM_ARRAY_TASK_ID": "3",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,6 +80,12 @@ def patched(workspace: Workspace, old: str, new: str) -> Site:
     return open_site(workspace, None)
 
 
+def recorded(diagnostics: str, artefacts: str) -> str:
+    """The line of a trainer that records more than metrics."""
+    more = f"diagnostics={diagnostics}, artefacts={artefacts}"
+    return f"outcome = self._outcome(run); vars(outcome).update({more}); yield outcome"
+
+
 def test_results_carry_all_that_a_report_traces(site: Site) -> None:
     """Run, config, attempt, code, versions, data and seconds stand in each result."""
     worker = started(site)
@@ -79,6 +103,8 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         assert len(result.code.source_digest) == 64
         assert result.device_s == pytest.approx(result.wall_s / 2)
         assert result.data_digests
+        assert result.diagnostics == {}
+        assert result.artefacts == {}
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
 
@@ -92,6 +118,9 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         ('metrics={"loss": value, "other_loss": value}', "metrics={}", "gave no loss"),
         ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
         ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
+        ("yield self._outcome(run)", recorded("{}", '{"features": "gone"}'), "No such file"),
+        ("yield self._outcome(run)", recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
+        ("yield self._outcome(run)", recorded('{"gap": 1e999}', "{}"), "finite number"),
     ],
 )
 def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
@@ -106,6 +135,24 @@ def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
     for folder in folders(workspace).values():
         assert words in (reason(folder) or "")
         assert not (folder / "result.json").exists()
+
+
+def test_what_a_trainer_records_stands_in_the_result(workspace: Workspace) -> None:
+    """Its numbers by name, its files by their digests."""
+    write = '(run.directory / "x.npz").write_bytes(b"numbers"); '
+    recording = recorded('{"gap": 0.5}', '{"features": "x.npz"}')
+    worker = started(patched(workspace, "yield self._outcome(run)", write + recording))
+    _, errors = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, errors
+    for folder in folders(workspace).values():
+        found = read_result(folder / "result.json")
+        assert found is not None
+        assert found[0].diagnostics == {"gap": 0.5}
+        (what,) = found[0].artefacts
+        artefact = found[0].artefacts[what]
+        assert (what, artefact.file) == ("features", "x.npz")
+        assert artefact.sha256 == hashlib.sha256(b"numbers").hexdigest()
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
@@ -130,7 +177,7 @@ def test_a_signal_asks_the_trainer_to_stop(workspace: Workspace, number: signal.
 
 def test_a_task_file_of_another_shape_is_refused(site: Site) -> None:
     """A worker trains only what it understands to the last key."""
-    path = written_task(site)
+    path = written_task(site, take(site.workspace, "toy:ToyTrainer"))
     data = json.loads(path.read_text())
     with pytest.raises(ValueError, match="unknown"):
         TaskFile.model_validate_json(json.dumps({**data, "unknown": 1}))
