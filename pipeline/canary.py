@@ -8,7 +8,7 @@ task's end, not of its steps, so a dependency would let them go too late when th
 and could not let them go at a step at all; a held array fills the submit limit, and must be
 cancelled when the canary fails, by somebody who may not come. Runs that were never submitted need
 nothing: the state says "planned", which is the whole truth, and any `advance` (typed, --watch, or
-the follow-up job of --auto, which comes at the latest when the canary has ended) lets them go.
+the follow-up job of --auto, which looks every few minutes while runs wait) lets them go.
 Releasing is remembered, so that a later look at files cannot take it back.
 """
 

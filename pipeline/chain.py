@@ -12,6 +12,12 @@ PHASE = "auto"
 """Where a study's phase stands in the name and folder of a job of the study."""
 
 
+MAKES_SURE = (
+    "`pipeline advance --auto` looks for it, and once two minutes have passed submits another if "
+    "there is none"
+)
+
+
 def asked(state: State) -> Mapping[str, JobRecord]:
     """The follow-up (by token) when the scheduler is to be asked about it."""
     follow_up = state.follow_up
@@ -68,7 +74,8 @@ def words(state: State, *, finished: bool) -> list[str]:
     if follow_up.ended is not None:
         return [f"auto: ended: {follow_up.ended}; `pipeline advance --auto` begins anew"]
     if follow_up.job.job_id is None and not follow_up.job.ended:
-        return ["auto: a follow-up job was submitted; its id is not known yet"]
+        meant = f"a follow-up job was to be submitted at {follow_up.job.submitted_at}"
+        return [f"auto: {meant} and its id is not known yet; {MAKES_SURE}"]
     if follow_up.job.ended:
         return [f"auto: {_broken(state)}"]
     if follow_up.job.tasks[0].state is TaskState.RUNNING:
@@ -77,6 +84,12 @@ def words(state: State, *, finished: bool) -> list[str]:
         jobs = ", ".join(follow_up.waits_for)
         return [f"auto: {name} waits for job{'s' * (len(follow_up.waits_for) > 1)} {jobs}"]
     return [f"auto: {name} waits for its time to look again"]
+
+
+def is_untold(state: State) -> bool:
+    """Whether it is not known if the follow-up was submitted: a command died, or had no answer."""
+    follow_up = state.follow_up
+    return is_alive(state) and follow_up is not None and follow_up.job.job_id is None
 
 
 def is_broken(state: State) -> bool:

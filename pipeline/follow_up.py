@@ -75,7 +75,7 @@ def _request(site: Site, token: str, after: Sequence[str]) -> FollowUp:
         comment=f"study-pipeline study={study} phase={chain.PHASE} token={token}",
         folder=site.workspace.job_dir(chain.PHASE, token),
         workspace=root,
-        command=(sys.executable, "-m", "pipeline", *command),
+        command=(sys.executable, "-P", "-m", "pipeline", *command),
         after=tuple(after),
         begin_min=0 if after else site.profile.auto.poll_min,
         profile_name=site.profile_name,

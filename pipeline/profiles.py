@@ -56,6 +56,8 @@ def _setup_line(value: str) -> str:
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SlurmName = Annotated[str, AfterValidator(_slurm_name)]
+Partitions = Annotated[str, BeforeValidator(_partitions)]
+SetupLine = Annotated[str, AfterValidator(_setup_line)]
 
 
 class _Profile(StrictModel):
@@ -97,13 +99,13 @@ class AutoRequest(StrictModel):
     What is left out (partition, account, qos, setup) is the profile's own.
     """
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: Partitions | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
     walltime_min: Count = 60
     mem_gb: Count = 4
     cpus: Count = 1
-    setup: list[str] | None = None
+    setup: list[SetupLine] | None = None
     poll_min: Count = 10
     """Between looks while something waits that no job's end will tell, such as a free place."""
     retry_s: Annotated[float, Field(gt=0)] = 60.0
@@ -114,7 +116,7 @@ class SlurmProfile(_Profile):
     """One or several Slurm partitions reached with sbatch."""
 
     backend: Literal["slurm"]
-    partition: Annotated[str, BeforeValidator(_partitions)] | None = None
+    partition: Partitions | None = None
     """One name or a list; Slurm starts each task in the first of them that has room."""
     account: SlurmName | None = None
     qos: SlurmName | None = None
@@ -124,7 +126,7 @@ class SlurmProfile(_Profile):
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
-    setup: list[Annotated[str, AfterValidator(_setup_line)]] = Field(default_factory=list)
+    setup: list[SetupLine] = Field(default_factory=list)
     """Lines of shell that run before the task, word for word."""
     sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)
     """Further long options of sbatch; true for one that takes no value."""

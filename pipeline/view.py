@@ -190,6 +190,8 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
         )
     if chain.is_broken(state):
         return "`pipeline advance --auto` takes up the broken chain of follow-ups"
+    if chain.is_untold(state):
+        return f"a follow-up job may be missing: {chain.MAKES_SURE}"
     if chain.is_alive(state):
         return "nothing to do: a follow-up job carries the study on by itself"
     if current.status == "analysis_due":

@@ -48,6 +48,7 @@ poll_interval_s = 0.2
 walltime_min = 20
 mem_gb = 1
 retry_s = 0.2
+poll_min = 1
 """
 WAIT_S = 90
 MARKS = {"complete", "attention"}
@@ -150,7 +151,8 @@ def test_a_follow_up_asks_for_little_and_waits_for_the_live_jobs(
     assert spec.name.startswith("toy-auto-")
     assert "echo made ready" in spec.script
     assert (
-        f"{sys.executable} -m pipeline advance --auto --workspace {workspace.root}" in spec.script
+        f"{sys.executable} -P -m pipeline advance --auto --workspace {workspace.root}"
+        in spec.script
     )
     assert str(workspace.logs_dir) in spec.output
     record = state_of(workspace).follow_up
@@ -165,7 +167,7 @@ def test_a_second_command_adds_no_second_chain(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """By hand again, and several at once: one follow-up; the study still ends."""
-    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
+    cluster.configure(slots=0)
     command = [sys.executable, "-m", "pipeline", "advance", "--auto"]
     racing = [
         subprocess.Popen(command, cwd=workspace.root, stdout=subprocess.DEVNULL) for _ in range(3)
@@ -176,6 +178,7 @@ def test_a_second_command_adds_no_second_chain(
     assert cli("advance").returncode == 0
     assert len(follow_ups(cluster)) == 1
 
+    cluster.configure(slots=4)
     assert wait_for_end(workspace, cluster).ended == "the study is complete"
     assert {run.tries for run in state_of(workspace).runs.values()} == {1}
 
@@ -331,7 +334,7 @@ def test_a_silent_scheduler_is_waited_out_by_the_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The follow-up tries again, writes that down, and the study still ends."""
-    cluster.configure(seconds_per_minute=60.0)
+    cluster.configure(seconds_per_minute=5.0)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     cluster.configure(unreachable=True)
@@ -478,6 +481,8 @@ def test_killed_between_any_two_steps_there_is_one_chain_and_it_can_go_on(
     cluster.configure(slots=0, seconds_per_minute=60.0)
     assert killed(workspace, after) or after > 20
     assert len(follow_ups(cluster)) <= 1
+    if not follow_ups(cluster):  # nothing is lost in silence
+        assert "`pipeline advance" in cli("status").stdout.split("next:")[1]
     aged(workspace)
 
     assert cli("advance", "--auto").returncode == 0
@@ -502,7 +507,9 @@ def test_a_follow_up_behind_a_timed_out_sbatch_is_adopted(
     cluster.configure(sbatch_ghosts=1)
 
     assert cli("advance", "--auto").returncode == 4
-    assert "its id is not known yet" in cli("status").stdout
+    status = cli("status").stdout
+    assert "its id is not known yet" in status
+    assert "next: a follow-up job may be missing" in status
 
     assert wait_for_end(workspace, cluster).ended == "the study is complete"
 
