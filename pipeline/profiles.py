@@ -91,6 +91,25 @@ class LocalProfile(_Profile):
         return self.gpus_per_task
 
 
+class AutoRequest(StrictModel):
+    """Table [profiles.NAME.auto]: the follow-up job of `advance --auto`, a CPU job without gres.
+
+    What is left out (partition, account, qos, setup) is the profile's own.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    walltime_min: Count = 60
+    mem_gb: Count = 4
+    cpus: Count = 1
+    setup: list[str] | None = None
+    poll_min: Count = 10
+    """Between looks while something waits that no job's end will tell, such as a free place."""
+    retry_s: Annotated[float, Field(gt=0)] = 60.0
+    """Between tries while the scheduler does not answer."""
+
+
 class SlurmProfile(_Profile):
     """One or several Slurm partitions reached with sbatch."""
 
@@ -111,6 +130,7 @@ class SlurmProfile(_Profile):
     """Further long options of sbatch; true for one that takes no value."""
     canary: bool = True
     """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
+    auto: AutoRequest = Field(default_factory=AutoRequest)
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

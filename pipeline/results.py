@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 
 Seconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
 
 class Measured(StrictModel):
@@ -110,6 +111,8 @@ class RunResult(StrictModel):
     """Numbers that explain rather than score the run; the trainer documents names and units."""
     artefacts: dict[str, Artefact] = Field(default_factory=dict)
     """Files of results beside this one, by what they are."""
+    unread_keys: list[ConfigKey] = Field(default_factory=list)
+    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

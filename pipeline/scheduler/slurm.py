@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.provenance import age_s
-from pipeline.scheduler.base import ACCOUNTING_LAG_S, Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import ACCOUNTING_LAG_S, FollowUp, Submission, Submitted, TaskStatus
 from pipeline.scheduler.commands import attempt, no_slurm, run
 from pipeline.state import JobRecord, TaskState
 
@@ -46,6 +46,19 @@ class SlurmScheduler:
 
         assert profile.backend == "slurm"
         return submit_array(submission, profile)
+
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """Submit a small job with --dependency=afterany or --begin."""
+        from pipeline.scheduler.follow_up import submit_follow_up
+
+        assert profile.backend == "slurm"
+        return submit_follow_up(request, profile)
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """One scontrol update."""
+        from pipeline.scheduler import follow_up
+
+        follow_up.aim(job_id, after)
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """Live tasks as squeue tells them, all others as sacct does."""

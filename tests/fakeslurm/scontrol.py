@@ -253,6 +253,8 @@ def _update(cluster: Cluster, words: list[str]) -> Reply:
             return "Job has already finished"
         if "endtime" in changes:
             job.deadline = parse_when(changes["endtime"], time.time())
+        if "starttime" in changes:
+            job.begin_time = parse_when(changes["starttime"], time.time())
         if "arraytaskthrottle" in changes:
             job.spec.throttle = int(changes["arraytaskthrottle"])
         known = {f.name for f in fields(Submission)} & changes.keys()
