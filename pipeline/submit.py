@@ -1,6 +1,7 @@
 """From planned runs to jobs: files first, then the intent, then the scheduler, then the job id."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +117,7 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
     except (HeldError, PipelineError, OSError) as error:
         site.store.save(_without(state, token))
         site.store.record([{"event": "refused", "token": token, "reason": str(error)}])
+        shutil.rmtree(submission.folder, ignore_errors=True)  # nothing will ever run from it
         raise
     job = replace(state.jobs[token], job_id=done.job_id)
     state = replace(state, jobs={**state.jobs, token: job})
@@ -142,6 +144,7 @@ def _written(site: Site, phase: str, token: str, tasks: Sequence[TaskSpec]) -> S
         folder=folder,
         task_files=tuple(files),
         workspace=workspace.root,
+        profile_name=site.profile_name,
     )
 
 

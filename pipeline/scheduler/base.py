@@ -31,6 +31,7 @@ class Submission:
     """Where logs and submitit's files go."""
     task_files: tuple[Path, ...]
     workspace: Path
+    profile_name: str
 
 
 @dataclass(frozen=True)

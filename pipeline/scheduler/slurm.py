@@ -1,31 +1,19 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
-import os
-import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import age_s
-from pipeline.scheduler.base import ACCOUNTING_LAG_S, HeldError, Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import ACCOUNTING_LAG_S, Submission, Submitted, TaskStatus
+from pipeline.scheduler.commands import attempt, no_slurm, run
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
-    from pipeline.profiles import Profile, SlurmProfile
+    from pipeline.profiles import Profile
 
-_TIMEOUT_S = 60
-
-_UNREACHABLE = re.compile(
-    r"Unable to contact slurm controller|Socket timed out|Connection refused|"
-    r"Zero Bytes were transmitted|Transport endpoint|slurm_persist_conn_open"
-)
-_LIMITS = re.compile(
-    r"MaxSubmitJob|GrpSubmitJobs|job submit limit|temporarily unable to accept job"
-)
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 _NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
 
@@ -39,24 +27,14 @@ class SlurmScheduler:
     def check(self) -> None:
         """Make sure that this machine has Slurm's commands."""
         if any(shutil.which(command) is None for command in ("sbatch", "squeue", "srun")):
-            raise _no_slurm()
+            raise no_slurm()
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one array job (or one plain job) through submitit."""
-        import submitit
-
-        from pipeline.worker import run_task
+        from pipeline.scheduler.sbatch import submit_array
 
         assert profile.backend == "slurm"
-        try:
-            executor = submitit.SlurmExecutor(folder=submission.folder)
-            executor.update_parameters(**_sbatch_parameters(submission, profile))
-            workspaces = [str(submission.workspace)] * len(submission.task_files)
-            files = [str(path) for path in submission.task_files]
-            jobs = executor.map_array(run_task, workspaces, files)
-        except submitit.core.utils.FailedJobError as error:
-            raise _refusal(str(error), profile) from error
-        return Submitted(str(jobs[0].job_id).partition("_")[0])
+        return submit_array(submission, profile)
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """Live tasks as squeue tells them, all others as sacct does."""
@@ -75,8 +53,8 @@ class SlurmScheduler:
     def find(self, token: str, folder: Path) -> Submitted | None:
         """Look for the token in the names of live jobs, then of all jobs since yesterday."""
         del folder
-        live = _run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%F|%j")
-        past = _try("sacct", "--noheader", "--parsable2", "--allocations",
+        live = run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%F|%j")
+        past = attempt("sacct", "--noheader", "--parsable2", "--allocations",
                     "--starttime=now-2days", "--format=JobID,JobName") or ""  # fmt: skip
         for line in [*live.splitlines(), *past.splitlines()]:
             job_id, _, name = line.strip().partition("|")
@@ -88,62 +66,12 @@ class SlurmScheduler:
         """One scancel for all."""
         ids = [job.job_id for job in jobs.values() if job.job_id]
         if ids:
-            _run("scancel", *ids)
-
-
-def _sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
-    wanted = {
-        "job_name": submission.name,
-        "comment": submission.comment,
-        "time": profile.walltime_min,
-        "partition": profile.partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "gres": profile.gres,
-        "constraint": profile.constraint,
-        "cpus_per_task": profile.cpus_per_task,
-        "mem": f"{profile.mem_gb}GB",
-        "array_parallelism": profile.array_parallelism,
-        "signal_delay_s": profile.signal_lead_s,
-        "setup": profile.setup or None,
-        "stderr_to_stdout": True,
-    }
-    # submitit sets a wckey of its own, which clusters that track wckeys refuse.
-    return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
-
-
-def _refusal(text: str, profile: "SlurmProfile") -> Exception:
-    """What a failed sbatch means, from its words."""
-    words = " ".join(text.split())
-    if _UNREACHABLE.search(words):
-        return SchedulerUnreachableError(
-            f"sbatch: {words}; the job may exist all the same: "
-            "the next `pipeline advance` looks for it before it submits anything"
-        )
-    if _LIMITS.search(words):
-        return HeldError(words)
-    if "Invalid job array specification" in words:
-        return PipelineError(
-            f"sbatch refuses the array: {words}; set max_submitted in slurm/profiles.toml "
-            "to at most MaxArraySize (`scontrol show config`)"
-        )
-    return PipelineError(
-        f"sbatch refuses the job: {words}; mend the profile "
-        f"(partition={profile.partition}, account={profile.account}, qos={profile.qos}, "
-        f"gres={profile.gres}, walltime_min={profile.walltime_min}) in slurm/profiles.toml"
-    )
-
-
-def _no_slurm() -> SchedulerUnreachableError:
-    return SchedulerUnreachableError(
-        "no Slurm here: its commands are not on PATH; "
-        "run this on a login node, or use --profile local; nothing was submitted"
-    )
+            run("scancel", *ids)
 
 
 def _squeue() -> dict[TaskId, TaskStatus]:
     """Every live task of this user, arrays expanded."""
-    text = _run(
+    text = run(
         "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%F|%K|%T|%N"
     )
     known: dict[TaskId, TaskStatus] = {}
@@ -163,7 +91,7 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
     It may call a task live that squeue does not show (after a restart of the controller): then
     nothing is concluded from squeue's silence. Ranges ("12_[3-9]") speak of pending elements only.
     """
-    text = _try(
+    text = attempt(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
         "--format=JobID,State,ExitCode,ElapsedRaw,NodeList",
     )  # fmt: skip
@@ -217,38 +145,3 @@ def _id(job: JobRecord, index: int) -> TaskId:
 
 def _index(text: str) -> int | None:
     return int(text) if text.isdigit() else None
-
-
-def _run(*command: str) -> str:
-    """Output of a Slurm command.
-
-    Raises:
-        SchedulerUnreachableError: it is missing, failed or gave no answer in time.
-    """
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except FileNotFoundError:
-        raise _no_slurm() from None
-    except subprocess.TimeoutExpired:
-        raise SchedulerUnreachableError(
-            f"{command[0]} gave no answer in {_TIMEOUT_S} s; nothing was changed, try again later"
-        ) from None
-    if done.returncode != 0:
-        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise SchedulerUnreachableError(f"{command[0]}: {words}; nothing was changed")
-    return done.stdout
-
-
-def _try(*command: str) -> str | None:
-    """Output of a command that a cluster may do without (sacct); None when it fails."""
-    try:
-        return _run(*command)
-    except SchedulerUnreachableError:
-        return None

@@ -56,6 +56,8 @@ class Config:
     reject_next: int = 0  # ... so many times
     sbatch_ghosts: int = 0  # sbatch says "Socket timed out", but the job exists
     hang: dict[str, float] = field(default_factory=dict)  # program -> seconds before it acts
+    sbatch_answer_s: float = 0.0  # sbatch's answer comes so late; the job is there at once
+    queue_full: bool = False  # MaxJobCount is reached: sbatch sleeps and tries again
 
 
 @dataclass

@@ -44,7 +44,9 @@ def main(cluster: Cluster, argv: list[str]) -> Reply:
     spec.arguments, spec.submit_line = rest[1:], " ".join(["sbatch", *argv])
     if cluster.take("reject_next"):
         text = config.reject
-        raise refuse(POLICY, text) if text.endswith("Limit") else refuse(text)
+        raise refuse(POLICY, text) if text.startswith(("QOS", "Assoc")) else refuse(text)
+    if config.queue_full:
+        _sleep_and_retry()
     # A frozen slurmctld reads the request when it goes on, and the client is long gone.
     ghost = cluster.take("sbatch_ghosts") or config.frozen
     with cluster.transaction():
@@ -57,8 +59,17 @@ def main(cluster: Cluster, argv: list[str]) -> Reply:
     cluster.wake_scheduler()
     if ghost:
         raise refuse("Socket timed out on send/recv operation")
+    time.sleep(config.sbatch_answer_s)
     number = spec.job_id
     return Reply(f"{number}\n" if "parsable" in given else f"Submitted batch job {number}\n")
+
+
+def _sleep_and_retry() -> None:
+    """Says so once, then sleeps 1, 2, ... 15 s between its tries."""
+    message = "Slurm temporarily unable to accept job, sleeping and retrying"
+    print(f"sbatch: error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    time.sleep(sum(range(1, 16)))
+    raise refuse("Resource temporarily unavailable")
 
 
 def _read_script(given: Given, rest: list[str]) -> tuple[str, str, Given]:

@@ -13,19 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.state import RunStatus, State
+from pipeline.state import RunStatus
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import Cli, edit, state_of
 
 WAIT_S = 60
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -11,52 +11,10 @@ from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.scheduler import Submitted
 from pipeline.scheduler.slurm import SlurmScheduler
 from pipeline.site import Site, open_site
-from pipeline.state import RunStatus, State
-from pipeline.store import StateStore
+from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, edit
-
-PROFILES = """
-[profiles.cluster]
-backend = "slurm"
-partition = "main"
-gres = "gpu:a100:1"
-cpus_per_task = 1
-mem_gb = 1
-walltime_min = 30
-stack_size = 2
-poll_interval_s = 0.2
-"""
-
-
-@pytest.fixture
-def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
-    """A cluster beside a workspace with a profile for it; two toy runs a task."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
-    return fake_slurm
-
-
-@pytest.fixture
-def slurm_site(workspace: Workspace, cluster: FakeSlurm) -> Site:
-    """The toy study opened on the cluster's profile."""
-    del cluster
-    return open_site(workspace, None)
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
-
-
-def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
-    """The statuses that occur in a phase."""
-    return {run.status for run in state_of(workspace).runs_of(phase).values()}
+from tests.pipeline.conftest import PROFILES, Cli, edit, state_of, statuses
 
 
 @pytest.mark.usefixtures("cluster")
@@ -292,7 +250,7 @@ def test_the_sbatch_script_is_what_the_profile_says(slurm_site: Site, cluster: F
     cluster.configure(slots=0)
     advance(open_site(slurm_site.workspace, None))
 
-    (script,) = slurm_site.workspace.logs_dir.glob("*/*_submission.sh")
+    (script,) = slurm_site.workspace.logs_dir.glob("*/submission.sh")
     text = script.read_text()
     for line in (
         "--partition=main", "--gres=gpu:a100:1", "--mem=1GB", "--time=30", "--cpus-per-task=1",

@@ -1,0 +1,193 @@
+"""From a submission to a Slurm job: one bounded sbatch, its script and pickles made by submitit.
+
+submitit alone would wait for sbatch without end, and would name the pickles after the job only
+when sbatch has answered: a job whose answer was lost could then never start. Here the pickles
+are numbered before sbatch, and the job's own script gives them the names submitit looks for.
+"""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import submitit
+from submitit.core import utils
+
+from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.scheduler.base import HeldError, Submission, Submitted
+from pipeline.scheduler.commands import TIMEOUT_S, no_slurm
+from pipeline.scheduler.refusals import Kind, recognise
+from pipeline.worker import run_task
+
+if TYPE_CHECKING:
+    from pipeline.profiles import SlurmProfile
+
+_SLICE_S = 0.25
+"""sbatch says once that the controller takes no jobs now, sleeps a second, and tries again."""
+_RETRYING = b"sleeping and retrying"
+_OWN_VARIABLES = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
+_SHOWN = (
+    "partition", "account", "qos", "gres", "constraint", "time", "mem", "cpus_per_task",
+)  # fmt: skip
+_MAY_EXIST = (
+    "the job may exist all the same: "
+    "the next `pipeline advance` looks for it before it submits anything"
+)
+
+
+def submit_array(submission: Submission, profile: "SlurmProfile") -> Submitted:
+    """Submit the tasks as one array job, or as one plain job when there is only one.
+
+    Raises:
+        HeldError: a limit is reached; nothing was submitted.
+        SchedulerUnreachableError: no answer; the job may exist, look for its token.
+        PipelineError: Slurm refuses the request as it is; nothing was submitted.
+    """
+    parameters = _parameters(submission, profile)
+    executor = _Executor(submission.folder)
+    executor.update_parameters(**parameters)
+    workspaces = [str(submission.workspace)] * len(submission.task_files)
+    try:
+        jobs = executor.map_array(run_task, workspaces, [str(f) for f in submission.task_files])
+    except _RefusedError as error:
+        raise _meaning(str(error), parameters, submission, profile) from None
+    return Submitted(str(jobs[0].job_id).partition("_")[0])
+
+
+def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    wanted = {
+        "job_name": submission.name,
+        "comment": submission.comment,
+        "time": profile.walltime_min,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "gres": profile.gres,
+        "constraint": profile.constraint,
+        "cpus_per_task": profile.cpus_per_task,
+        "mem": f"{profile.mem_gb}GB",
+        "array_parallelism": profile.array_parallelism,
+        "signal_delay_s": profile.signal_lead_s,
+        "setup": [*profile.setup, *_name_the_pickle(submission.folder)],
+        "stderr_to_stdout": True,
+    }
+    # submitit sets a wckey of its own, which clusters that track wckeys refuse.
+    return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
+
+
+def _name_the_pickle(folder: Path) -> list[str]:
+    """Shell lines that give the element's pickle the name submitit will look for."""
+    job = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
+    pickle = _pickle_name("${SLURM_ARRAY_TASK_ID:-0}")
+    return [f'ln -sf "{pickle}" {shlex.quote(str(folder))}/"{job}_submitted.pkl"']
+
+
+def _pickle_name(index: int | str) -> str:
+    return f"task-{index}.pkl"
+
+
+class _RefusedError(Exception):
+    """sbatch failed, with these words."""
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit's executor with numbered pickles and an sbatch that cannot hang."""
+
+    def _internal_process_submissions(
+        self, delayed_submissions: list[utils.DelayedSubmission]
+    ) -> list[submitit.Job[Any]]:
+        for index, delayed in enumerate(delayed_submissions):
+            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+            delayed.dump(self.folder / _pickle_name(index))
+        if len(delayed_submissions) > 1:
+            self.parameters["map_count"] = len(delayed_submissions)
+        script = self.folder / "submission.sh"
+        script.write_text(self._make_submission_file_text(self._submitit_command_str, ""))
+        job_id = self._get_job_id_from_submission_command(_sbatch(script))
+        return [submitit.SlurmJob(folder=self.folder, job_id=job_id)]
+
+
+def _sbatch(script: Path) -> str:
+    """What sbatch printed.
+
+    Raises:
+        _RefusedError: it failed, or was stopped while it waited for a controller that takes no
+            jobs now.
+        SchedulerUnreachableError: it is missing, or gave no answer in time; the job may exist.
+    """
+    try:
+        process = subprocess.Popen(
+            ["sbatch", str(script)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
+    except FileNotFoundError:
+        raise no_slurm() from None
+    with process:
+        try:
+            out, err = _communicate(process)
+        finally:
+            process.kill()
+    if process.returncode:
+        raise _RefusedError(err.decode(errors="replace") or f"exit code {process.returncode}")
+    return out.decode(errors="replace")
+
+
+def _communicate(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return process.communicate(timeout=_SLICE_S)
+        except subprocess.TimeoutExpired as waiting:
+            words = waiting.stderr or b""
+        if _RETRYING in words:  # asleep, its request turned down: nothing is under way
+            raise _RefusedError(words.decode(errors="replace"))
+        if time.monotonic() > deadline:
+            raise SchedulerUnreachableError(f"sbatch gave no answer in {TIMEOUT_S} s; {_MAY_EXIST}")
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the variables of a job that we may run in: sbatch would hand them on."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SLURM_") or name in _OWN_VARIABLES
+    }
+
+
+def _meaning(
+    text: str, parameters: Mapping[str, Any], submission: Submission, profile: "SlurmProfile"
+) -> Exception:
+    """What a failed sbatch is to the caller."""
+    words, refusal = " ".join(text.split()), recognise(text)
+    if refusal.kind is Kind.UNREACHABLE:
+        return SchedulerUnreachableError(f"sbatch: {words}; {_MAY_EXIST}")
+    if refusal.kind is Kind.LIMIT:
+        return HeldError(words)
+    keys = ", ".join(f"{key} ({_shown(getattr(profile, key))})" for key in refusal.keys)
+    change = f"change {keys} of profile {submission.profile_name} in slurm/profiles.toml"
+    remedy = "; ".join(part for part in (change if keys else "", refusal.remedy) if part)
+    return PipelineError(
+        f"sbatch refuses the job: {words}; {remedy}; "
+        f"it was: {_command_line(parameters, len(submission.task_files))}"
+    )
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _command_line(parameters: Mapping[str, Any], tasks: int) -> str:
+    """The request as one would type it, without what cannot be the reason of a refusal."""
+    options = [
+        f"--{name.replace('_', '-')}={shlex.quote(str(parameters[name]))}"
+        for name in _SHOWN
+        if name in parameters
+    ]
+    array = [f"--array=0-{tasks - 1}"] if tasks > 1 else []
+    return " ".join(["sbatch", *options, *array])
