@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.failures.recovery import recovered, stopping
 from pipeline.lock import exclusive
+from pipeline.needs import bonds, requests
 from pipeline.observe import observe
+from pipeline.outline import forecast
 from pipeline.plan import RunSpec, pack, plan_study
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
 from pipeline.reconcile import Event, counts, reconcile
 from pipeline.replan import replanned
 from pipeline.site import Site, fresh
-from pipeline.state import RunStatus, State
+from pipeline.state import RunRecord, RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
 from pipeline.words import and_more, count
 
@@ -52,6 +55,7 @@ def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool
         step = _look(site)
         if accept_failed:
             _accept_failed(site, step)
+        _recover(site, step)
         _carry_on(site, step)
         _freeze(site, step)
         if step.report_is_stale:
@@ -63,28 +67,56 @@ def preview(site: Site) -> Step:
     """What `advance` would do now; nothing is written or submitted."""
     state, _ = replanned(site.study, site.profile_name, site.store.load())
     state, events = reconcile(state, observe(site.workspace, state))
-    step = Step(state, did=_told(events))
+    recovery = recovered(state, site.profile.failures, site.profile.walltime_min, now())
+    state = recovery.state
+    step = Step(state, did=[*_told(events), *(f"would act: {line}" for line in recovery.told)])
     for phase in site.study.file.phases:
         if _complete(state, phase):
             analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
             if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
             continue
-        tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
-        free = free_places(site.profile, state)
-        admitted = tasks if free is None else tasks[:free]
-        if admitted:
-            runs = sum(len(task.runs) for task in admitted)
-            step.did.append(
-                f"would submit {count(runs, 'run')} of {phase} in "
-                f"{count(len(admitted), 'task')} to profile {site.profile_name}"
-            )
+        step.did += _would_submit(site, state, phase)
         break
     return step
 
 
-def retry(site: Site, keys: Sequence[str]) -> Step:
+def _would_submit(site: Site, state: State, phase: str) -> list[str]:
+    if stopped := stopping(state, phase):
+        return [_stopped_line(phase, stopped)]
+    lines, free = [], free_places(site.profile, state)
+    for request in requests(site.profile, state, _waiting(site, state, phase)):
+        there = replace(site, profile=request.profile)
+        tasks = pack(site.study, request.runs, request.profile.stack_size, bonds(state))
+        admitted = tasks if free is None else tasks[:free]
+        if not admitted:
+            break
+        free = None if free is None else free - len(admitted)
+        runs = [run for task in admitted for run in task.runs]
+        lines.append(
+            f"would submit {count(len(runs), 'run')} of {phase} in "
+            f"{count(len(admitted), 'task')} to profile {site.profile_name} "
+            f"({forecast(there, state, runs, len(admitted))})"
+        )
+    return lines
+
+
+def retry(
+    site: Site,
+    keys: Sequence[str],
+    *,
+    mem_gb: int | None = None,
+    walltime_min: int | None = None,
+) -> Step:
     """Plan failed runs anew, all of them when `keys` is empty; the next step submits them.
+
+    Their tries are counted from the beginning: a person has looked.
+
+    Args:
+        site: what to work on.
+        keys: runs by key or by run id.
+        mem_gb: memory that their next attempts ask for.
+        walltime_min: time that their next attempts ask for.
 
     Raises:
         PipelineError: a key names no failed run.
@@ -102,13 +134,34 @@ def retry(site: Site, keys: Sequence[str]) -> Step:
             raise PipelineError("no run has failed; there is nothing to retry")
         runs, phases = dict(step.state.runs), dict(step.state.phases)
         for key in chosen:
-            runs[key] = replace(runs[key].moved(RunStatus.PLANNED), job=None, task=None)
+            runs[key] = _planned_again(runs[key], mem_gb, walltime_min)
             phase = runs[key].phase
             phases[phase] = replace(phases[phase], accepted_failed=False)
         events = [{"event": "retry", "run": key} for key in chosen]
         _save(site, step, replace(step.state, runs=runs, phases=phases), events)
         step.did.append(f"{count(len(chosen), 'failed run')} planned again")
         return step
+
+
+def _planned_again(run: RunRecord, mem_gb: int | None, walltime_min: int | None) -> RunRecord:
+    return replace(
+        run.moved(RunStatus.PLANNED),
+        job=None,
+        task=None,
+        uncounted=run.tries,
+        mem_gb=mem_gb or run.mem_gb,
+        walltime_min=walltime_min or run.walltime_min,
+        resumes=f"{run.job}/{run.task}",
+    )
+
+
+def _recover(site: Site, step: Step) -> None:
+    """Do about failed runs what the policy says."""
+    policy, walltime_min = site.profile.failures, site.profile.walltime_min
+    recovery = recovered(step.state, policy, walltime_min, now())
+    if recovery.state != step.state:
+        _save(site, step, recovery.state, recovery.events)
+    step.did += recovery.told
 
 
 def _look(site: Site) -> Step:
@@ -202,17 +255,32 @@ def _submit(site: Site, step: Step, phase: str) -> None:
     waiting = _waiting(site, step.state, phase)
     if not waiting:
         return
-    batch = submit_runs(site, step.state, phase, waiting)
-    step.state = batch.state
-    if batch.tasks:
-        step.did.append(
-            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
-        )
-    if batch.held:
-        step.notes.append(
-            f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more now "
-            f"({batch.held}); the next advance goes on"
-        )
+    if stopped := stopping(step.state, phase):
+        step.notes.append(_stopped_line(phase, stopped))
+        return
+    for request in requests(site.profile, step.state, waiting):
+        there = replace(site, profile=request.profile)
+        batch = submit_runs(there, step.state, phase, request.runs)
+        step.state = batch.state
+        if batch.tasks:
+            sent = [run for run in request.runs if step.state.runs[run.key].job is not None]
+            step.did.append(
+                f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')} "
+                f"({forecast(there, step.state, sent, batch.tasks)})"
+            )
+        if batch.held:
+            step.notes.append(
+                f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more "
+                f"now ({batch.held}); the next advance goes on"
+            )
+            return
+
+
+def _stopped_line(phase: str, stopped: Sequence[str]) -> str:
+    return (
+        f"{phase}: nothing more is submitted, {and_more(stopped[0], len(stopped) - 1, 'run')} "
+        "failed for a cause that would strike the others too"
+    )
 
 
 def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:

@@ -170,30 +170,49 @@ def logs(workspace: Path | None, run: str, lines: int) -> None:
     click.echo("\n".join(text[-lines:]))
 
 
-@app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e")
+@app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e --mem-gb 32")
 @_workspace
 @_profile
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-def retry(workspace: Path | None, profile: str | None, runs: tuple[str, ...]) -> None:
-    """Plan failed runs anew (all of them when none is named); advance then submits them."""
+@click.option("--mem-gb", type=click.IntRange(1, 1_000_000), help="Memory they ask for, in GB.")
+@click.option(
+    "--walltime-min", type=click.IntRange(1, 1_000_000), help="Time they ask for, in minutes."
+)
+def retry(
+    workspace: Path | None,
+    profile: str | None,
+    runs: tuple[str, ...],
+    mem_gb: int | None,
+    walltime_min: int | None,
+) -> None:
+    """Plan failed runs anew (all of them when none is named); advance then submits them.
+
+    Their tries are counted anew. What they ask for is never less than the profile says.
+    """
     from pipeline.advance import retry as retry_runs
 
-    step = retry_runs(_site(workspace, profile), runs)
+    site = _site(workspace, profile)
+    step = retry_runs(site, runs, mem_gb=mem_gb, walltime_min=walltime_min)
     click.echo("\n".join([*step.did, "next: pipeline advance"]))
 
 
-@app.command(epilog="Example: pipeline cancel --yes")
+@app.command(epilog="Example: pipeline cancel multiseed --yes")
 @_workspace
+@click.argument("names", nargs=-1, metavar="[PHASE|RUN]...")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def cancel(workspace: Path | None, yes: bool) -> None:
-    """End all jobs of the study that are queued or running."""
+def cancel(workspace: Path | None, names: tuple[str, ...], yes: bool) -> None:
+    """End jobs of the study that are queued or running: all, or those of some phases or runs.
+
+    Returns when they are over. Runs that train in one task with a named one end with it.
+    """
     from pipeline.cancel import cancel as cancel_jobs
 
     place = _find(workspace)
-    if not yes and not click.confirm(f"End all jobs of the study in {place.root}?"):
+    what = ", ".join(names) or "all jobs of the study"
+    if not yes and not click.confirm(f"End {what} in {place.root}?"):
         click.echo("nothing was cancelled")
         return
-    click.echo(cancel_jobs(place))
+    click.echo(cancel_jobs(place, names, _tell))
     click.echo("next: pipeline retry, then pipeline advance")
 
 

@@ -34,10 +34,16 @@ def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
             problem = mismatch(result, key, run)
             if problem is not None:
                 return Outcome(problem=problem)
-            return Outcome(digest_of(content), result.gpu_s, result.device_s)
+            return Outcome(
+                digest_of(content),
+                result.gpu_s,
+                result.device_s,
+                wall_s=result.wall_s,
+                resumed=bool(result.details.get("resumed_from_step")),
+            )
     failure = read_failure(folder / "failure.json")
     if failure is not None and failure.attempt.token == run.job:
-        return Outcome(problem=failure.message)
+        return Outcome(problem=failure.message, wall_s=failure.wall_s)
     return None
 
 

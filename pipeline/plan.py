@@ -1,8 +1,9 @@
 """From a study to runs, and from runs to tasks. Pure: values in, values out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.digest import digest_of
@@ -59,16 +60,27 @@ def plan_study(study: Study) -> dict[str, RunSpec]:
     return {run.key: run for phase in study.file.phases for run in plan_phase(study, phase)}
 
 
-def pack(study: Study, runs: Sequence[RunSpec], stack_size: int) -> list[TaskSpec]:
+def pack(
+    study: Study,
+    runs: Sequence[RunSpec],
+    stack_size: int,
+    bonds: Mapping[str, str] = MappingProxyType({}),
+) -> list[TaskSpec]:
     """Group runs that may train together into tasks of at most `stack_size`, order kept.
 
     A group larger than one stack is cut into stacks of nearly equal size: the slowest one decides
     when the phase ends.
+
+    Args:
+        study: whose trainer says what may train together.
+        runs: what is to be trained.
+        stack_size: most runs of a task.
+        bonds: run key -> stack; runs of one such stack stay among themselves.
     """
-    groups: dict[str, list[RunSpec]] = {}
+    groups: dict[tuple[str, str | None], list[RunSpec]] = {}
     for run in runs:
         key = study.trainer.stack_key(study.configs[run.condition])
-        groups.setdefault(key, []).append(run)
+        groups.setdefault((key, bonds.get(run.key)), []).append(run)
     return [
         TaskSpec(tuple(stack)) for group in groups.values() for stack in _cut(group, stack_size)
     ]

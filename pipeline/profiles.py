@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from pipeline.errors import PipelineError
+from pipeline.failures.policy import FailurePolicy
 from pipeline.study_file import Name
 from pipeline.toml_file import read_toml
 from pipeline.validation import StrictModel, input_error, suggest
 
+NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -19,6 +21,8 @@ class _Profile(StrictModel):
     stack_size: Count = 1
     signal_lead_s: Annotated[int, Field(ge=0)] = 30
     poll_interval_s: Annotated[float, Field(gt=0)]
+    failures: FailurePolicy = Field(default_factory=FailurePolicy)
+    """What is done about failed runs."""
 
 
 class LocalProfile(_Profile):
@@ -47,6 +51,8 @@ class SlurmProfile(_Profile):
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
+    exclude: list[NodeName] = Field(default_factory=list)
+    """Nodes that are never used; those that failed lately are left out beside them."""
     setup: list[str] = Field(default_factory=list)
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 

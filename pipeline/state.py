@@ -148,8 +148,10 @@ class TaskRecord:
     reason: str | None = None
     """Why it waits or ended, in the scheduler's word, such as "QOSMaxJobsPerUserLimit"."""
     node: str | None = None
+    started_at: str | None = None
+    """When it started last, while it runs; UTC, ISO 8601."""
     elapsed_s: float | None = None
-    """Of its last start."""
+    """How long its last start ran; None until it has ended."""
     gpus: int | None = None
     """GPUs it was given, where accounting says so."""
     ended_at: str | None = None
@@ -249,15 +251,14 @@ class State:
         """Submissions of which something may still be queued or running."""
         return {token: job for token, job in self.jobs.items() if not job.ended}
 
-    def attempts(self, key: str) -> list[tuple[str, int]]:
-        """(token, task) of every attempt at a run, oldest first."""
-        found = [
-            (job.submitted_at, token, index)
-            for token, job in self.jobs.items()
-            for index, task in enumerate(job.tasks)
-            if key in task.runs
-        ]
-        return [(token, index) for _, token, index in sorted(found)]
+    def attempts(self) -> dict[str, list[tuple[str, int]]]:
+        """(token, task) of every attempt at every run that was submitted, oldest first."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for token, job in sorted(self.jobs.items(), key=lambda item: item[1].submitted_at):
+            for index, task in enumerate(job.tasks):
+                for key in task.runs:
+                    found.setdefault(key, []).append((token, index))
+        return found
 
     def with_task(self, token: str, index: int, task: TaskRecord) -> "State":
         """The state with one task replaced."""

@@ -139,7 +139,7 @@ def _job_problems(state: State, job: JobRecord) -> Iterator[tuple[str, str]]:
 
 
 def _task_problems(task: TaskRecord) -> Iterator[str]:
-    for name in ("ended_at", "missing_since"):
+    for name in ("started_at", "ended_at", "missing_since"):
         moment = getattr(task, name)
         if moment is not None and not _is_moment(moment):
             yield f'{name}: "{moment}" {_NO_MOMENT}'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.files import write_atomic
+from pipeline.needs import bonds, terms
 from pipeline.plan import RunSpec, TaskSpec, pack
 from pipeline.profiles import Profile
 from pipeline.provenance import age_s, new_token, node_name, now
@@ -46,7 +47,7 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
             intent stays and is looked up next time).
     """
     scheduler_for(site.profile.backend).check()
-    tasks = pack(site.study, runs, site.profile.stack_size)
+    tasks = pack(site.study, runs, site.profile.stack_size, bonds(state))
     free = free_places(site.profile, state)
     admitted = tasks if free is None else tasks[:free]
     per_job = 1 if site.profile.backend == "local" else max(1, len(admitted))
@@ -191,6 +192,7 @@ def _with_intent(
         tasks=tuple(TaskRecord(runs=tuple(run.key for run in task.runs)) for task in tasks),
         submitted_at=now(),
         host=node_name() if site.profile.backend == "local" else None,
+        **terms(site.profile),
     )
     runs = dict(state.runs)
     for index, task in enumerate(tasks):
