@@ -7,9 +7,12 @@ twice in a row changes nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline.cancel import end_tasks
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.failures.recovery import recovered, stopping
+from pipeline.failures.stalls import stalls
+from pipeline.ledger import ledger
 from pipeline.lock import exclusive
 from pipeline.needs import bonds, requests
 from pipeline.observe import observe
@@ -55,6 +58,7 @@ def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool
         step = _look(site)
         if accept_failed:
             _accept_failed(site, step)
+        _end_stalled(site, step)
         _recover(site, step)
         _carry_on(site, step)
         _freeze(site, step)
@@ -164,6 +168,18 @@ def _recover(site: Site, step: Step) -> None:
     step.did += recovery.told
 
 
+def _end_stalled(site: Site, step: Step) -> None:
+    """End silent tasks, where the policy says so; they fail as stalled."""
+    if not site.profile.failures.cancel_stalled:
+        return
+    tasks: dict[str, list[int]] = {}
+    for stall in stalls(site.workspace, step.state):
+        tasks.setdefault(stall.token, []).append(stall.index)
+    if tasks:
+        ended = end_tasks(site.workspace, site.store, step.state, tasks, "stall")
+        _save(site, step, ended.state, ended.events)
+
+
 def _look(site: Site) -> Step:
     """Learn what happened since the last step, and write it down."""
     stored = site.store.load()
@@ -176,7 +192,8 @@ def _look(site: Site) -> Step:
     if state != stored:
         _save(site, step, state, events + settled + seen)
     ended = (RunStatus.DONE, RunStatus.FAILED)
-    step.report_is_stale = any(event.get("to") in ended for event in seen)
+    told_anew = stored is not None and ledger(state) != ledger(stored)
+    step.report_is_stale = told_anew or any(event.get("to") in ended for event in seen)
     return step
 
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.lock import exclusive
 from pipeline.observe import observe
-from pipeline.reconcile import reconcile
+from pipeline.reconcile import Event, reconcile
 from pipeline.scheduler import scheduler_for
 from pipeline.state import RunStatus, State, TaskState
 from pipeline.store import StateStore
@@ -20,6 +21,14 @@ _ENDS_WITHIN_S = 60.0  # Slurm's KillWait is 30 s by default, and a task may wri
 _POLL_S = 1.0
 Tasks = Mapping[str, Sequence[int]]
 """Tasks by the token of their submission."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The state after tasks were ended, and what was seen of it."""
+
+    state: State
+    events: list[Event]
 
 
 def cancel(
@@ -49,17 +58,11 @@ def cancel(
         state, seen = reconcile(state, observe(workspace, state))
         tasks = live_tasks(state, names)
         runs = _unfinished(state, tasks)
-        store.save(_marked(state, tasks))  # first: what ends now must not pass for an accident
-        try:
-            _end(state, tasks)
-        except SchedulerUnreachableError:
-            store.save(state)
-            raise
-        state, ended = _settled(workspace, _marked(state, tasks), tasks, on_wait)
-        store.save(state)
+        ended = end_tasks(workspace, store, state, tasks, "cancel", on_wait)
+        store.save(ended.state)
         cancelled = [{"event": "cancelled", "run": key} for key in runs]
-        store.record([*events, *seen, *ended, *cancelled])
-    left = len(_live(state, tasks))
+        store.record([*events, *seen, *ended.events, *cancelled])
+    left = len(_live(ended.state, tasks))
     still = f"; {count(left, 'task')} still ending, `pipeline status` tells when" if left else ""
     return f"cancelled {count(len(tasks), 'job')} with {count(len(runs), 'unfinished run')}{still}"
 
@@ -95,36 +98,58 @@ def _unfinished(state: State, tasks: Tasks) -> list[str]:
         key
         for key, run in state.runs.items()
         if run.status in (RunStatus.QUEUED, RunStatus.RUNNING)
-        and run.job in tasks
-        and run.task in tasks[run.job]
+        and run.task in tasks.get(run.job or "", ())
     ]
 
 
-def _marked(state: State, tasks: Tasks) -> State:
+def end_tasks(
+    workspace: Workspace,
+    store: StateStore,
+    state: State,
+    tasks: Tasks,
+    ended_by: Literal["cancel", "stall"],
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Ended:
+    """End some tasks and wait, for a while, until the scheduler says that they are over.
+
+    Why they end is written down first: what ends now must not pass for an accident.
+
+    Raises:
+        SchedulerUnreachableError: a scheduler does not answer; the state is as it was.
+    """
+    marked = _marked(state, tasks, ended_by)
+    store.save(marked)
+    try:
+        for backend in sorted({state.jobs[token].backend for token in tasks}):
+            jobs = {t: state.jobs[t] for t in tasks if state.jobs[t].backend == backend}
+            scheduler_for(backend).cancel(jobs, tasks)
+    except SchedulerUnreachableError:
+        store.save(state)
+        raise
+    return _settled(workspace, marked, tasks, on_wait)
+
+
+def _marked(state: State, tasks: Tasks, ended_by: Literal["cancel", "stall"]) -> State:
     for token, indices in tasks.items():
         for index in indices:
-            task = replace(state.jobs[token].tasks[index], ended_by="cancel")
+            task = replace(state.jobs[token].tasks[index], ended_by=ended_by)
             state = state.with_task(token, index, task)
     return state
 
 
-def _end(state: State, tasks: Tasks) -> None:
-    for backend in sorted({state.jobs[token].backend for token in tasks}):
-        jobs = {token: state.jobs[token] for token in tasks if state.jobs[token].backend == backend}
-        scheduler_for(backend).cancel(jobs, tasks)
-
-
 def _settled(
     workspace: Workspace, state: State, tasks: Tasks, on_wait: Callable[[str], None]
-) -> tuple[State, list[dict[str, object]]]:
+) -> Ended:
     """The state once the tasks are over, or after a while."""
-    deadline, events, told = time.monotonic() + _ENDS_WITHIN_S, [], False
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    events: list[Event] = []
+    told = False
     while True:
         state, seen = reconcile(state, observe(workspace, state))
         events += seen
         left = _live(state, tasks)
         if not left or time.monotonic() > deadline:
-            return state, events
+            return Ended(state, events)
         if not told:
             on_wait(f"waiting until {count(len(left), 'task')} ended")
             told = True

@@ -156,18 +156,39 @@ def report(workspace: Path | None) -> None:
     click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))
 
 
-@app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --lines 50")
+@app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --follow")
 @_workspace
 @click.argument("run", metavar="RUN")
 @click.option("--lines", "-n", default=40, show_default=True, help="How many lines of its end.")
-def logs(workspace: Path | None, run: str, lines: int) -> None:
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the task ends.")
+def logs(workspace: Path | None, run: str, lines: int, follow: bool) -> None:
     """Print the end of the log of a run's last attempt."""
-    from pipeline.status import log_of
+    from pipeline.logs import end_of, log_of
+    from pipeline.logs import follow as follow_log
 
-    path = log_of(_find(workspace), run)
-    click.echo(f"{path}:")
-    text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    click.echo("\n".join(text[-lines:]))
+    place = _find(workspace)
+    path = log_of(place, run)
+    click.echo(f"{path}:", err=follow)
+    if follow:
+        for text in follow_log(place, run, lines):
+            click.echo(text, nl=False)
+    else:
+        click.echo("\n".join(end_of(path, lines)))
+
+
+@app.command(epilog="Example: pipeline why multiseed/baseline-s3-1f3a9c2e")
+@_workspace
+@click.argument("run", metavar="RUN")
+def why(workspace: Path | None, run: str) -> None:
+    """Say what is known of a run: its state or failure, evidence, what was tried, what helps."""
+    from pipeline.display import console
+    from pipeline.why import explain
+    from pipeline.why_screen import why_screen
+
+    told, unreachable = explain(_find(workspace), run)
+    console().print(why_screen(told))
+    if unreachable is not None:
+        raise unreachable
 
 
 @app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e --mem-gb 32")
@@ -267,6 +288,8 @@ def _tell(line: str) -> None:
 def _exit_for(view: "StatusView") -> None:
     if view.attention:
         failed = sum(p.runs["failed"] for p in view.phases if p.status == "attention")
+        if not failed:
+            raise NeedsPersonError("the study needs a person, see above")
         raise NeedsPersonError(
             f"{failed} failed {'run needs' if failed == 1 else 'runs need'} a person, see above"
         )

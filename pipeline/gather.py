@@ -8,11 +8,13 @@ from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
 from pipeline.analysis.table import AnalysisPlan, HoleReason, Hypothesis, ResultTable, RunRow
 from pipeline.collect import table_of
+from pipeline.ledger import ledger
 from pipeline.report_input import (
     ConditionInfo,
     Cost,
     FileInfo,
     JobInfo,
+    LedgerLine,
     PhaseAnalysis,
     PhaseInfo,
     PhaseStatus,
@@ -65,6 +67,7 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         phases=(*phases, *absent),
         scope=_scope(study),
         jobs=tuple(_jobs(state, rows)),
+        ledger=tuple(_ledger(state)),
         provenance=provenance_of(rows),
         deviations=tuple(_deviations(state)),
         files=_files(),
@@ -249,6 +252,21 @@ def _jobs(state: State, rows: Sequence[RunRow]) -> list[JobInfo]:
             cost=_job_cost(state, token, job),
         )
         for token, job in jobs
+    ]
+
+
+def _ledger(state: State) -> list[LedgerLine]:
+    return [
+        LedgerLine(
+            phase=account.phase,
+            unit=account.unit,
+            useful=account.hours["useful"],
+            failed=account.hours["failed"],
+            duplicated=account.hours["duplicated"],
+            preempted=account.hours["preempted"],
+            untimed=account.untimed,
+        )
+        for account in ledger(state)
     ]
 
 

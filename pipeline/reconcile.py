@@ -123,7 +123,7 @@ def _seen(state: State, token: str, facts: Facts) -> JobRecord:
             status,
             at=facts.at,
             told_all=_told_all(state, token, task, facts),
-            own_s=_own_clock(task, facts),
+            own_s=_own_clock(state, token, task, facts),
         )
         for task, status in zip(job.tasks, facts.statuses[token], strict=True)
     )
@@ -139,10 +139,13 @@ def _told_all(state: State, token: str, task: TaskRecord, facts: Facts) -> bool:
     )
 
 
-def _own_clock(task: TaskRecord, facts: Facts) -> float | None:
+def _own_clock(state: State, token: str, task: TaskRecord, facts: Facts) -> float | None:
     """Seconds that the attempt ran by its own clock, the longest of what its runs tell."""
     own = [facts.outcomes[key].wall_s for key in task.runs if key in facts.outcomes]
     own += [facts.traces[key].active_s for key in task.runs if key in facts.traces]
+    for run in (state.runs[key] for key in task.runs):
+        if run.job == token and run.device_seconds is not None:  # its share of the whole
+            own.append(run.device_seconds * len(task.runs) / max(1, state.jobs[token].gpus))
     return max((seconds for seconds in own if seconds is not None), default=None)
 
 

@@ -155,6 +155,20 @@ class JobInfo:
 
 
 @dataclass(frozen=True)
+class LedgerLine:
+    """What the ended attempts of a phase took and what came of it, in hours."""
+
+    phase: str
+    unit: str
+    useful: float
+    failed: float
+    duplicated: float
+    preempted: float
+    untimed: int
+    """Attempts whose length nobody knows."""
+
+
+@dataclass(frozen=True)
 class FileInfo:
     """A file or folder of the workspace, and what it holds."""
 
@@ -200,6 +214,7 @@ class ReportInput:
     scope: str
     """What the study was about, for the scope line: "20x20 matrices, this generator, ..."."""
     jobs: tuple[JobInfo, ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     deviations: tuple[str, ...] = ()
     """From the plan, beyond those that the analyses found."""

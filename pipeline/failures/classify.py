@@ -60,17 +60,15 @@ class Rule:
 
 def _said(pattern: str) -> Look:
     """The run's own message."""
-    compiled = re.compile(pattern, re.IGNORECASE)
-    return lambda e: e.message if e.message and compiled.search(e.message) else None
+    return lambda e: e.message if re.search(pattern, e.message or "", re.IGNORECASE) else None
 
 
 def _logged(pattern: str) -> Look:
     """The last line of the log that matches."""
-    compiled = re.compile(pattern)
 
     def look(evidence: Evidence) -> str | None:
         lines = reversed(evidence.traces.log.splitlines())
-        found = next((line for line in lines if compiled.search(line)), None)
+        found = next((line for line in lines if re.search(pattern, line)), None)
         return None if found is None else f"log: {found.strip()}"
 
     return look

@@ -55,6 +55,8 @@ class Past:
     total_steps: int = 0
     best_step_before: int = 0
     """Furthest step of all earlier attempts."""
+    stack_gained: bool = False
+    """Did a run that trained with it end well, or come further than in all earlier attempts?"""
     steps_per_s: float | None = None
     checkpoint: bool = False
 
@@ -144,8 +146,13 @@ def _in_smaller_stacks(kind: FailureClass, past: Past) -> Decision:
 
 def _came_further(past: Past) -> bool:
     """Progress beyond every earlier attempt, by more than chance: such attempts end some day."""
-    gained = past.step - past.best_step_before
-    return past.total_steps > 0 and gained >= max(1.0, _PROGRESS_SHARE * past.total_steps)
+    own = gained(past.step, past.best_step_before, past.total_steps)
+    return own or past.stack_gained
+
+
+def gained(step: int, before: int, total_steps: int) -> bool:
+    """Is a step further than the furthest before, by more than chance?"""
+    return total_steps > 0 and step - before >= max(1.0, _PROGRESS_SHARE * total_steps)
 
 
 def _walltime(past: Past, policy: FailurePolicy) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.failures.kinds import PHASE_STOPPING, FailureClass
-from pipeline.failures.policy import Decision, FailurePolicy, Past, decide
+from pipeline.failures.policy import Decision, FailurePolicy, Past, decide, gained
 from pipeline.state import BadNode, JobRecord, RunFailure, RunRecord, RunStatus, State, TaskRecord
 from pipeline.words import count
 
@@ -38,7 +38,7 @@ def recovered(state: State, policy: FailurePolicy, walltime_min: int, at: str) -
         if not _is_open(state, run) or run.failure is None or run.job is None:
             continue
         job, task = state.jobs[run.job], state.jobs[run.job].tasks[run.task or 0]
-        past = past_of(state, key, attempts[key], walltime_min)
+        past = past_of(state, key, attempts, walltime_min)
         decision = decide(run.failure, past, policy)
         runs[key] = _decided(run, decision)
         if decision.blame_node:
@@ -60,27 +60,50 @@ def recovered(state: State, policy: FailurePolicy, walltime_min: int, at: str) -
     return Recovery(replace(state, runs=runs, bad_nodes=nodes), events, lines)
 
 
-def past_of(state: State, key: str, attempts: Sequence[tuple[str, int]], walltime_min: int) -> Past:
+def past_of(
+    state: State, key: str, attempts: Mapping[str, Sequence[tuple[str, int]]], walltime_min: int
+) -> Past:
     """What is known of the attempts at a failed run, the last one included."""
     run = state.runs[key]
     assert run.job is not None
     job = state.jobs[run.job]
-    tasks = [state.jobs[token].tasks[index] for token, index in attempts if token != run.job]
-    before = [failure for task in tasks if (failure := failure_in(task, key)) is not None]
-    last = failure_in(job.tasks[run.task or 0], key)
+    task = job.tasks[run.task or 0]
+    before = _failures_before(state, key, attempts[key], run.job)
+    last = failure_in(task, key)
     counted = run.tries - run.uncounted
     return Past(
         counted_tries=counted,
         earlier=tuple(f.kind for f in before)[-(counted - 1) :] if counted > 1 else (),
-        stack=len(job.tasks[run.task or 0].runs),
+        stack=len(task.runs),
         mem_gb=job.mem_gb,
         walltime_min=job.walltime_min or walltime_min,
         profile_walltime_min=walltime_min,
         step=last.step if last else 0,
         total_steps=last.total_steps if last else 0,
         best_step_before=max((f.step for f in before), default=0),
+        stack_gained=any(_gained(state, mate, attempts[mate], run.job) for mate in task.runs),
         steps_per_s=last.steps_per_s if last else None,
         checkpoint=last.checkpoint if last else False,
+    )
+
+
+def _failures_before(
+    state: State, key: str, attempts: Sequence[tuple[str, int]], token: str
+) -> list[RunFailure]:
+    tasks = [state.jobs[tried].tasks[index] for tried, index in attempts if tried != token]
+    return [failure for task in tasks if (failure := failure_in(task, key)) is not None]
+
+
+def _gained(state: State, key: str, attempts: Sequence[tuple[str, int]], token: str) -> bool:
+    """Did a run end well in this attempt, or come further than before?"""
+    run = state.runs[key]
+    if run.status is RunStatus.DONE and run.job == token:
+        return True
+    here = [state.jobs[tried].tasks[index] for tried, index in attempts if tried == token]
+    last = failure_in(here[-1], key) if here else None
+    before = _failures_before(state, key, attempts, token)
+    return last is not None and gained(
+        last.step, max((f.step for f in before), default=0), last.total_steps
     )
 
 
