@@ -3,10 +3,15 @@ against.
 
 Float32, one model, autograd through autograd, the time network on every sample, the energy of the
 inner steps evaluated anew at each, matrices made one by one in numpy. Shares nothing with
-`training` but the config.
+`training` but the config, and runs in a process of its own, so that it has the C library's memory
+allocator as it comes, where ours is told to keep what is freed.
 """
 
+import json
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -95,7 +100,8 @@ class PlainTrainer:
             contrast_eps = torch.randn_like(y)
             negative = self._negative(A, y, t, contrast_eps)
             both = torch.cat([y, negative]) * root.repeat(2, 1)
-            noisy = both + (rest * contrast_eps).repeat(2, 1)
+            # The public release asks for gradients in every x it is given, here as well.
+            noisy = (both + (rest * contrast_eps).repeat(2, 1)).requires_grad_(True)
             energies = model(A.repeat(2, 1), noisy, t.repeat(2)).view(2, -1)
             target = torch.zeros(len(y), dtype=torch.int64, device=self.device)
             contrast = nn.functional.cross_entropy(-energies.T, target)
@@ -123,6 +129,49 @@ class PlainTrainer:
         return (x / root).clamp(-2, 2)
 
 
+class Plain:
+    """A `PlainTrainer` in another process, which times what it is asked to do."""
+
+    def __init__(self, config: IREDConfig, device: torch.device) -> None:
+        command = [sys.executable, "-m", "benchmarks.plain", config.model_dump_json(), device.type]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def seconds(self, job: str, repeats: int) -> float:
+        """Do a job ("step" or "data") that often and return seconds per repeat."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(job, repeats, file=self._process.stdin, flush=True)
+        return float(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _serve() -> None:
+    """Answer lines "<job> <repeats>" on standard input with seconds per repeat."""
+    device = torch.device(sys.argv[2])
+    trainer = PlainTrainer(IREDConfig.model_validate_json(sys.argv[1]), device)
+    batch = trainer.data()
+    jobs = {"step": lambda: trainer.step(*batch), "data": trainer.data}
+    for line in sys.stdin:
+        job, repeats = line.split()
+        _wait(device)
+        started = time.perf_counter()
+        for _ in range(int(repeats)):
+            jobs[job]()
+        _wait(device)
+        print(json.dumps((time.perf_counter() - started) / int(repeats)), flush=True)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _matrices(config: IREDConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     n = config.matrix_size
     for _ in range(config.batch_size):
@@ -130,3 +179,7 @@ def _matrices(config: IREDConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         product = R.dot(R.T)
         A = product + product.T + config.ridge * np.eye(n)
         yield A.flatten(), np.linalg.inv(A).flatten()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.plain import PlainTrainer
+from benchmarks.plain import Plain
 from training.allocator import keep_freed_memory
 from training.compiling import Compiler
 from training.config import IREDConfig
@@ -112,20 +112,20 @@ def step_row(
 ) -> Row:
     """Time one size and strategy."""
     config = config_of(size, strategy)
-    plain = PlainTrainer(config, device)
-    batch = plain.data()
+    plain = Plain(config, device)
     ours = {kind: Ours(config, 1, device, compiled=kind == "compiled") for kind in KINDS}
     left, right = torch.randn(2048, 512, device=device), torch.randn(512, 512, device=device)
 
-    jobs: dict[str, Callable[[], Any]] = {
-        "plain": lambda: plain.step(*batch),
-        "plain data": plain.data,
-        "data": ours["eager"].data,
-        "peak": lambda: left @ right,
-        **{kind: ours[kind].step for kind in KINDS},
+    jobs: dict[str, Timed] = {
+        "plain": lambda repeats: plain.seconds("step", repeats),
+        "plain data": lambda repeats: plain.seconds("data", repeats),
+        "data": timed(ours["eager"].data, device),
+        "peak": timed(lambda: left @ right, device),
+        **{kind: timed(ours[kind].step, device) for kind in KINDS},
     }
     repeats = {"peak": 10} if size["matrix_size"] > 10 else dict.fromkeys(jobs, 20)
-    times = alternate(jobs, repeats, rounds, device)
+    times = alternate(jobs, repeats, rounds)
+    plain.close()
     peak = [2 * 2048 * 512 * 512 / t for t in times["peak"]]
     row: Row = {"size": name, "strategy": strategy}
     row.update({f"{job} ms": statistics.median(times[job]) * 1e3 for job in jobs if job != "peak"})
@@ -157,9 +157,9 @@ def stack_rows(size: dict[str, Any], rounds: int, device: torch.device) -> list[
 
         return take
 
-    jobs = {str(count): step(ours) for count, ours in stacks.items()}
+    jobs = {str(count): timed(step(ours), device) for count, ours in stacks.items()}
     repeats = {} if size["matrix_size"] > 10 else dict.fromkeys(jobs, 10)
-    times = alternate(jobs, repeats, max(3, rounds // 3), device)
+    times = alternate(jobs, repeats, max(3, rounds // 3))
     return [
         {
             "n": size["matrix_size"],
@@ -244,26 +244,34 @@ def _memory_child(case: dict[str, Any], device: torch.device) -> None:
     print(json.dumps(answer))
 
 
+Timed = Callable[[int], float]
+"""Does something that many times, and returns seconds per repeat."""
+
+
+def timed(job: Callable[[], Any], device: torch.device) -> Timed:
+    """Return the job with a clock around it."""
+
+    def run(repeats: int) -> float:
+        _wait(device)
+        started = time.perf_counter()
+        for _ in range(repeats):
+            job()
+        _wait(device)
+        return (time.perf_counter() - started) / repeats
+
+    return run
+
+
 def alternate(
-    jobs: dict[str, Callable[[], Any]],
-    repeats: dict[str, int],
-    rounds: int,
-    device: torch.device,
+    jobs: dict[str, Timed], repeats: dict[str, int], rounds: int
 ) -> dict[str, list[float]]:
-    """Time all jobs in turn, `rounds` times; return seconds per call of each."""
+    """Time all jobs in turn, `rounds` times; return seconds per repeat of each."""
     for job in jobs.values():
-        job()
-        job()
+        job(2)
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
-            count = repeats.get(name, 1)
-            _wait(device)
-            started = time.perf_counter()
-            for _ in range(count):
-                job()
-            _wait(device)
-            times[name].append((time.perf_counter() - started) / count)
+            times[name].append(job(repeats.get(name, 1)))
     return times
 
 

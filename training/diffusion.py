@@ -13,10 +13,10 @@ from torch import Tensor
 from training.energy import (
     Given,
     backward,
-    first_layer,
     forward,
     given_level,
     gradient_in_x,
+    prepare,
 )
 from training.time_table import time_table
 from training.weights import Weights
@@ -168,11 +168,11 @@ def sample(
     inner steps, and carried to the next level without new noise.
     """
     table = time_table(weights, features)
-    base = first_layer(weights, A)
+    prepared = prepare(weights, A)
     x = start
     solution = start
     for t in reversed(range(len(features))):
-        given = given_level(base, table, t)
+        given = given_level(prepared, table, t)
         at = levels(schedule, t)
         _, eps = network.energy_and_slope(weights, given, x)
         solution = (at.per_signal * x - at.noise_per_signal * eps).clamp(-LIMIT, LIMIT)

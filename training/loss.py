@@ -19,11 +19,12 @@ from training.energy import (
     Contribution,
     backward,
     energy_contribution,
-    first_layer,
     forward,
     given_levels,
     gradient_in_x,
+    last_layer,
     outer,
+    prepare,
     slope_contribution,
 )
 from training.mining import mine
@@ -64,7 +65,7 @@ def loss_and_gradient(
         quirks: follow the public release where it departs from the algorithm.
     """
     table = time_table(weights, features)
-    given = given_levels(first_layer(weights, batch.A), table, batch.t)
+    given = given_levels(prepare(weights, batch.A), table, batch.t)
     at = levels(schedule, batch.t, first_limits_all=quirks)
 
     noisy = forward(weights, given, add_noise(at, batch.y, batch.eps))
@@ -108,7 +109,6 @@ def _collect(
         b1=total.base.sum(1),
         W2=total.W2,
         W3=total.W3,
-        W4=total.W4,
-        b4=total.b4,
+        **last_layer(weights, total),
         **time_table_reverse(weights, table, *film),
     )

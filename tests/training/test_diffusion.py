@@ -6,7 +6,7 @@ import torch
 from tests.training import oracle
 from tests.training.helpers import batch, parameters_of, relative_error, weights
 from training.diffusion import cosine_schedule, descend, levels, sample
-from training.energy import first_layer, given_levels
+from training.energy import given_levels, prepare
 from training.time_table import embedding, time_table
 from training.weights import Layout, unflatten
 
@@ -34,7 +34,7 @@ def test_inner_steps_follow_the_definition(quirks: bool) -> None:
     schedule = cosine_schedule(10, torch.float64, rounded=quirks)
     ours = descend(
         named,
-        given_levels(first_layer(named, drawn.A), table, drawn.t),
+        given_levels(prepare(named, drawn.A), table, drawn.t),
         levels(schedule, drawn.t, first_limits_all=quirks),
         3 * drawn.eps,
         4,
@@ -62,7 +62,7 @@ def test_inner_steps_never_raise_the_energy() -> None:
     named = unflatten(flat, layout)
     table = time_table(named, embedding(10, torch.float64, "cpu"))
     at = levels(cosine_schedule(10, torch.float64), drawn.t)
-    given = given_levels(first_layer(named, drawn.A), table, drawn.t)
+    given = given_levels(prepare(named, drawn.A), table, drawn.t)
     end = descend(named, given, at, drawn.eps, 5, doubling=False).x
     p = parameters_of(flat, layout, 0)
     before = oracle.energy(p, drawn.A[0], drawn.eps[0], drawn.t[0])
