@@ -7,6 +7,7 @@ twice in a row changes nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline import canary
 from pipeline.cancel import end_tasks
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
@@ -89,7 +90,8 @@ def _would_submit(site: Site, state: State, phase: str) -> list[str]:
     if stopped := stopping(state, phase):
         return [_stopped_line(phase, stopped)]
     lines, free = [], free_places(site.profile, state)
-    for request in requests(site.profile, state, _waiting(site, state, phase)):
+    release = canary.admitted(site, state, phase, _waiting(site, state, phase))
+    for request in requests(site.profile, state, release.runs):
         there = replace(site, profile=request.profile)
         tasks = pack(site.study, request.runs, request.profile.stack_size, bonds(state))
         admitted = tasks if free is None else tasks[:free]
@@ -215,6 +217,11 @@ def _accept_failed(site: Site, step: Step) -> None:
     waiting = len(runs) - len(failed) - counts(runs.values())["done"]
     if phase is None or not failed:
         raise PipelineError("no phase waits for failed runs; there is nothing to accept")
+    if held := canary.held_words(site.workspace, step.state, phase):
+        raise PipelineError(
+            f"{held}; mend the cause and `pipeline retry`, or set canary = false in "
+            f"[phases.{phase}] of study.toml to submit the others all the same"
+        )
     if waiting:
         raise PipelineError(
             f"{phase}: {count(waiting, 'run')} may still bring a result; "
@@ -270,20 +277,22 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
 
 def _submit(site: Site, step: Step, phase: str) -> None:
     waiting = _waiting(site, step.state, phase)
-    if not waiting:
-        return
-    if stopped := stopping(step.state, phase):
+    if waiting and (stopped := stopping(step.state, phase)):
         step.notes.append(_stopped_line(phase, stopped))
         return
-    for request in requests(site.profile, step.state, waiting):
+    waiting = _let_go(site, step, phase, waiting)
+    released = _let_go(site, step, phase, waiting)
+    for request in requests(site.profile, step.state, released):
         there = replace(site, profile=request.profile)
         batch = submit_runs(there, step.state, phase, request.runs)
         step.state = batch.state
+        step.notes += batch.notes
         if batch.tasks:
+            arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
             sent = [run for run in request.runs if step.state.runs[run.key].job is not None]
             step.did.append(
-                f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')} "
-                f"({forecast(there, step.state, sent, batch.tasks)})"
+                f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+                f"{arrays} ({forecast(there, step.state, sent, batch.tasks)})"
             )
         if batch.held:
             step.notes.append(
@@ -298,6 +307,16 @@ def _stopped_line(phase: str, stopped: Sequence[str]) -> str:
         f"{phase}: nothing more is submitted, {and_more(stopped[0], len(stopped) - 1, 'run')} "
         "failed for a cause that would strike the others too"
     )
+
+
+def _let_go(site: Site, step: Step, phase: str, waiting: Sequence[RunSpec]) -> Sequence[RunSpec]:
+    """Those of the waiting runs that the phase's canary admits; what it shows is written down."""
+    release = canary.admitted(site, step.state, phase, waiting)
+    if release.record != step.state.phases[phase]:
+        state = replace(step.state, phases={**step.state.phases, phase: release.record})
+        _save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
+    step.did += release.told
+    return release.runs
 
 
 def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:

@@ -31,6 +31,7 @@ class LocalProfile(_Profile):
     backend: Literal["local"]
     max_running: Count = 1
     gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    canary: bool = False
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
 
     @property
@@ -54,6 +55,8 @@ class SlurmProfile(_Profile):
     exclude: list[NodeName] = Field(default_factory=list)
     """Nodes that are never used; those that failed lately are left out beside them."""
     setup: list[str] = Field(default_factory=list)
+    canary: bool = True
+    """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

@@ -28,9 +28,18 @@ class Code(StrictModel):
     commit: str | None
     """Git commit of the training code, None outside a repository."""
     dirty: bool | None
-    """True when tracked files differed from that commit."""
+    """True when the trainer's files differed from that commit."""
     source_digest: Digest
-    """Digest over the Python files of the trainer's package as they were imported."""
+    """Digest over the Python files of the trainer: its package and what that imports beside it."""
+    snapshot: Digest | None = None
+    """Digest of all code that was submitted; None for results of versions without snapshots."""
+
+
+class CodePlace(StrictModel):
+    """Where a job finds the trainer's files in the snapshot that it runs from."""
+
+    root: Path
+    names: tuple[str, ...]
 
 
 class Attempt(StrictModel):
@@ -66,6 +75,8 @@ class TaskFile(StrictModel):
     task: Annotated[int, Field(ge=0)]
     cpus: Annotated[int, Field(ge=1)]
     gpus: Annotated[int, Field(ge=0)]
+    code: Code
+    sources: CodePlace
     runs: Annotated[list[RunEntry], Field(min_length=1)]
 
 

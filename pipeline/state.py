@@ -177,6 +177,8 @@ class JobRecord:
     submitted_at: str
     """UTC, ISO 8601."""
     job_id: str | None = None
+    code: str | None = None
+    """Digest of the snapshot of the code that it runs from."""
     host: str | None = None
     """Machine that a local job runs on; it can be seen from there alone."""
     gpus: int = 0
@@ -208,6 +210,12 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
+    canary_step: int | None = None
+    """Step by which its first task lets the others go; None when they all went together."""
+    canary_waiting: int = 0
+    """Tasks that wait for it."""
+    canary_released: bool = False
+    """True once they may go, for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +245,8 @@ class State:
     frozen_plan: str | None = None
     """Digest of the analysis plan when the first confirmatory phase was submitted."""
     plan_frozen_at: str | None = None
+    admitted: int | None = None
+    """Tasks in the queue when the scheduler last refused more for a submit limit."""
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)

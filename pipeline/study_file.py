@@ -93,6 +93,8 @@ class Phase(StrictModel):
     seeds: Annotated[tuple[int, ...], BeforeValidator(parse_seeds)]
     conditions: list[str] | None = None
     confirmatory: bool = False
+    canary: bool | None = None
+    """Whether its first task goes first, see pipeline/canary.py; the profile decides by default."""
 
 
 class StudyFile(StrictModel):

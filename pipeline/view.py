@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.canary import held_words
 from pipeline.failures.stalls import stalls
 from pipeline.ledger import Account, ledger
 from pipeline.progress import Speed, speed_of
@@ -95,9 +96,13 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
         phases=phases,
         next=_next(workspace, state, phases),
         attention=_attention(workspace, state),
-        notes=[*(notes or []), *_undecided_note(state)],
+        notes=[*(notes or []), *_undecided_note(state), *_canaries(workspace, state, names)],
         ledger=ledger(state, datetime.now(UTC).isoformat()),
     )
+
+
+def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]:
+    return [line for name in names if (line := held_words(workspace, state, name))]
 
 
 def _attention(workspace: Workspace, state: State) -> list[str]:

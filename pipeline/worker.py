@@ -19,15 +19,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.files import write_atomic
-from pipeline.provenance import code_of, node_name, versions
+from pipeline.provenance import node_name, versions
 from pipeline.results import (
     Attempt,
-    Code,
     FailureFile,
     RunEntry,
     RunResult,
     TaskFile,
 )
+from pipeline.sources import Sources, import_root
 from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
 from pipeline.words import one_line
 from pipeline.workspace import Workspace
@@ -43,6 +43,10 @@ _SILENT = "the trainer ended without an outcome for this run"
 
 class TaskFailedError(Exception):
     """Some run of the task has no result; Slurm is to see a failed task."""
+
+
+class OtherCodeError(Exception):
+    """What would run is not what was submitted."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class _Task:
 
     def _train(self) -> None:
         trainer = load_trainer(self._task.trainer, self._workspace.root)
-        code = code_of(self._task.trainer)
+        _refuse_other_code(self._task)
         runs = [self._training_run(trainer, entry) for entry in self._task.runs]
         for outcome in trainer.train(runs, self._context):
             if outcome.run_id not in self._open:
@@ -138,7 +142,7 @@ class _Task:
             if outcome.failure is not None:
                 self._fail(outcome.run_id, outcome.failure)
             else:
-                self._accept(outcome, code)
+                self._accept(outcome)
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
         folder = self._folders[entry.run_id]
@@ -148,13 +152,13 @@ class _Task:
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
         return _Run(entry.run_id, entry.seed, config, folder)
 
-    def _accept(self, outcome: TrainingOutcome, code: Code) -> None:
+    def _accept(self, outcome: TrainingOutcome) -> None:
         entry = self._open[outcome.run_id]
         if self._task.metric not in outcome.metrics:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome, code)
+            result = self._result(entry, outcome)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -164,7 +168,7 @@ class _Task:
         self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
 
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome, code: Code) -> RunResult:
+    def _result(self, entry: RunEntry, outcome: TrainingOutcome) -> RunResult:
         ended = datetime.now(UTC)
         wall_s = (ended - self._started).total_seconds()
         task, stack = self._task, len(self._task.runs)
@@ -184,7 +188,7 @@ class _Task:
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
             "versions": versions(),
-            "code": code,
+            "code": task.code,
             "started_at": self._started,
             "ended_at": ended,
             "wall_s": wall_s,
@@ -208,6 +212,22 @@ class _Task:
 
     def _write(self, run_id: str, name: str, text: str) -> None:
         write_atomic(self._folders[run_id] / name, text.encode())
+
+
+def _refuse_other_code(task: TaskFile) -> None:
+    """Make sure that the code which was imported is the code which was submitted.
+
+    Raises:
+        OtherCodeError: it came from elsewhere, or the snapshot was changed.
+    """
+    module, place = task.trainer.partition(":")[0], task.sources
+    if import_root(module) != place.root.resolve():
+        raise OtherCodeError(
+            f"{module} was imported from {import_root(module)} instead of {place.root}: "
+            "does a setup line of the profile change PYTHONPATH?"
+        )
+    if Sources(place.root, place.names).digest() != task.code.source_digest:
+        raise OtherCodeError(f"{place.root} was changed after the submission; remove that folder")
 
 
 def _say(line: str) -> None:

@@ -82,10 +82,11 @@ def test_the_commands_for_a_cluster_run_in_their_order(
         {"PATH": f"{fake_slurm.environment()['PATH']}{os.pathsep}{BIN}"},
     )
 
-    assert "would submit 3 runs of pilot in 3 tasks to profile a100" in printed
-    assert "pilot: submitted 3 runs in 3 tasks" in printed
-    assert "cancelled 1 job with 3 unfinished runs" in printed
-    assert "3 failed runs planned again" in printed
+    assert "would submit 1 run of pilot in 1 task to profile a100" in printed
+    assert "canary: 1 task of pilot first; 2 wait until it reaches step 1,000" in printed
+    assert "pilot: submitted 1 run in 1 task" in printed
+    assert "cancelled 1 job with 1 unfinished run" in printed
+    assert "1 failed run planned again" in printed
 
 
 def test_the_study_shown_is_valid() -> None:

@@ -1,5 +1,6 @@
 """What the pipeline asks of a scheduler, and what it gets to know from one."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ ACCOUNTING_LAG_S = 120
 class HeldError(Exception):
     """The scheduler admits no more for now (a limit); the rest goes in at a later `advance`."""
 
+    def __init__(self, words: str, *, fewer_may_fit: bool) -> None:
+        super().__init__(words)
+        self.fewer_may_fit = fewer_may_fit
+        """True when the limit counts tasks, so that a smaller submission may go in at once."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -32,6 +38,14 @@ class Submission:
     task_files: tuple[Path, ...]
     workspace: Path
     profile_name: str
+    python_path: tuple[Path, ...]
+    """Folders of the code snapshot that its tasks import from before all others."""
+
+
+def python_path(submission: Submission) -> str:
+    """PYTHONPATH of the tasks: their snapshot, then what the submitting process was given."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([*map(str, submission.python_path), *filter(None, given)])
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,13 @@ class Scheduler(Protocol):
 
         Raises:
             SchedulerUnreachableError: the scheduler's commands are not here.
+        """
+
+    def most_tasks(self) -> int:
+        """How many tasks one submission may hold.
+
+        Raises:
+            SchedulerUnreachableError: no answer.
         """
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:

@@ -7,6 +7,7 @@ controller and the worker, and lives as long as one of them does, whichever was 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import psutil
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import node_name
-from pipeline.scheduler.base import Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import Submission, Submitted, TaskStatus, python_path
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ class LocalScheduler:
     def check(self) -> None:
         """This machine is always there."""
 
+    def most_tasks(self) -> int:
+        """One: `max_running` counts them."""
+        return 1
+
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
-        """Start the task (one a job: `max_running` counts them) and return at once."""
+        """Start the task and return at once."""
         (task_file,) = submission.task_files
         order = {
             "folder": str(submission.folder),
@@ -51,7 +56,9 @@ class LocalScheduler:
         console = submission.folder / "controller.log"
         with console.open("ab") as output:  # a pipe would stay open as long as the task runs
             launch = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                [sys.executable, "-P", "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                cwd=submission.workspace,
+                env={**os.environ, "PYTHONPATH": python_path(submission)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

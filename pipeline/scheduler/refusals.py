@@ -14,7 +14,8 @@ class Kind(Enum):
     """What to do about a refusal."""
 
     UNREACHABLE = "the job may exist: keep the intent, look for its token later"
-    LIMIT = "hold the rest, go on at a later advance"
+    LIMIT = "so many tasks do not fit: try fewer, hold the rest until a later advance"
+    BUSY = "no job is taken now: hold all until a later advance"
     MISTAKE = "a person must change something"
 
 
@@ -47,9 +48,10 @@ TABLE = (
     ),
     Refusal(
         r"sleeping and retrying|Resource temporarily unavailable|MaxJobCount|"
-        r"Unable to create job record|(QOS|Assoc)\w*Submit\w*",
-        Kind.LIMIT,
+        r"Unable to create job record",
+        Kind.BUSY,
     ),
+    Refusal(r"(QOS|Assoc)\w*Submit\w*", Kind.LIMIT),
     _mistake(r"(QOS|Assoc)\w*(Wall|Time)\w*", "walltime_min", "qos"),
     _mistake(r"(QOS|Assoc)\w*(GRES|Gres|Billing)\w*", "gres", "qos"),
     _mistake(r"(QOS|Assoc)\w*Mem\w*", "mem_gb", "qos"),

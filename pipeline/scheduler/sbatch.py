@@ -8,6 +8,7 @@ are numbered before sbatch, and the job's own script gives them the names submit
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,9 @@ def submit_array(submission: Submission, profile: "SlurmProfile") -> Submitted:
         PipelineError: Slurm refuses the request as it is; nothing was submitted.
     """
     parameters = _parameters(submission, profile)
-    executor = _Executor(submission.folder)
+    # -P: what lies in the working directory must not come before the snapshot on PYTHONPATH.
+    python = f"{shlex.quote(sys.executable)} -P"
+    executor = _Executor(submission.folder, python=python)
     executor.update_parameters(**parameters)
     workspaces = [str(submission.workspace)] * len(submission.task_files)
     try:
@@ -72,18 +75,24 @@ def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, An
         "mem": f"{profile.mem_gb}GB",
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
-        "setup": [*profile.setup, *_name_the_pickle(submission.folder)],
+        "setup": [*profile.setup, *_own_setup(submission)],
+        "additional_parameters": {"chdir": str(submission.workspace)},
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
     return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
 
 
-def _name_the_pickle(folder: Path) -> list[str]:
-    """Shell lines that give the element's pickle the name submitit will look for."""
+def _own_setup(submission: Submission) -> list[str]:
+    """Shell lines: import from the snapshot first; name the pickle as submitit will look for it."""
+    code = shlex.quote(os.pathsep.join(map(str, submission.python_path)))
     job = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
     pickle = _pickle_name("${SLURM_ARRAY_TASK_ID:-0}")
-    return [f'ln -sf "{pickle}" {shlex.quote(str(folder))}/"{job}_submitted.pkl"']
+    folder = shlex.quote(str(submission.folder))
+    return [
+        f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        f'ln -sf "{pickle}" {folder}/"{job}_submitted.pkl"',
+    ]
 
 
 def _pickle_name(index: int | str) -> str:
@@ -168,8 +177,8 @@ def _meaning(
     words, refusal = " ".join(text.split()), recognise(text)
     if refusal.kind is Kind.UNREACHABLE:
         return SchedulerUnreachableError(f"sbatch: {words}; {_MAY_EXIST}")
-    if refusal.kind is Kind.LIMIT:
-        return HeldError(words)
+    if refusal.kind in (Kind.LIMIT, Kind.BUSY):
+        return HeldError(words, fewer_may_fit=refusal.kind is Kind.LIMIT)
     keys = ", ".join(f"{key} ({_shown(getattr(profile, key))})" for key in refusal.keys)
     change = f"change {keys} of profile {submission.profile_name} in slurm/profiles.toml"
     remedy = "; ".join(part for part in (change if keys else "", refusal.remedy) if part)

@@ -1,8 +1,11 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
+import os
+import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,9 @@ from pipeline.state import JobRecord
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
+_SLURMS_MAX_ARRAY_SIZE = 1001
+"""Slurm's default, where a cluster does not let us read its own."""
+
 
 class SlurmScheduler:
     """A Slurm cluster, seen from a node where its client commands work."""
@@ -22,6 +28,10 @@ class SlurmScheduler:
         """Make sure that this machine has Slurm's commands."""
         if any(shutil.which(command) is None for command in ("sbatch", "squeue", "srun")):
             raise no_slurm()
+
+    def most_tasks(self) -> int:
+        """What the cluster takes in one array; read once a process."""
+        return _most_tasks(shutil.which("scontrol"), os.environ.get("SLURM_CONF"))
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one array job (or one plain job) through submitit."""
@@ -60,3 +70,18 @@ def _names(job: JobRecord, tasks: Collection[int]) -> list[str]:
     if len(tasks) == len(job.tasks):
         return [job.job_id]
     return [f"{job.job_id}_[{','.join(map(str, sorted(tasks)))}]"]
+
+
+@cache
+def _most_tasks(scontrol: str | None, configuration: str | None) -> int:
+    """Elements of the largest array that this cluster (named by the arguments) takes.
+
+    MaxArraySize caps the index, and the smallest index is 0; 0 means that there are no arrays.
+    """
+    del configuration
+    if scontrol is None:
+        return _SLURMS_MAX_ARRAY_SIZE
+    text = run("scontrol", "show", "config")
+    found = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", text, re.MULTILINE)
+    caps = [int(index or tasks) for index, tasks in found]
+    return max(1, min(caps, default=_SLURMS_MAX_ARRAY_SIZE))

@@ -34,6 +34,7 @@ class Config:
     qos: list[str] = field(default_factory=lambda: ["normal"])
     # What it refuses or holds back.
     max_array_size: int = 1001  # Slurm's default; the largest index is one less
+    max_array_tasks: int | None = None  # of SchedulerParameters
     max_submit: int | None = None  # live jobs of the user, each array element counted
     max_submit_reason: str = "QOSMaxSubmitJobPerUserLimit"
     max_running: int | None = None

@@ -132,6 +132,7 @@ TresPerNode={entry.gres}"""
 def _config_text(cluster: Cluster) -> str:
     config = cluster.config()
     storage = "none" if config.sacct == "disabled" else "slurmdbd"
+    most = config.max_array_tasks
     settings = {
         "AccountingStorageType": f"accounting_storage/{storage}",
         "ClusterName": "lab",
@@ -142,6 +143,7 @@ def _config_text(cluster: Cluster) -> str:
         "MessageTimeout": "5 sec",
         "MinJobAge": f"{round(config.min_job_age)} sec",
         "PreemptMode": "REQUEUE",
+        "SchedulerParameters": f"bf_continue,max_array_tasks={most}" if most else "(null)",
         "SLURM_VERSION": "22.05.8",
     }
     lines = [f"{name:<24}= {value}\n" for name, value in settings.items()]

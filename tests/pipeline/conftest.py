@@ -60,6 +60,7 @@ mem_gb = 1
 walltime_min = 30
 stack_size = 2
 poll_interval_s = 0.2
+canary = false
 """
 
 WAIT_S = 60
@@ -71,6 +72,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
+    sys.modules.pop("toy", None)  # the next workspace has a trainer of its own
+    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place.root) in word for word in process.info["cmdline"] or ()):
             process.kill()

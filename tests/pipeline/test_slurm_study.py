@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.advance import advance
-from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.errors import SchedulerUnreachableError
 from pipeline.scheduler import Submitted
 from pipeline.scheduler.slurm import SlurmScheduler
 from pipeline.site import Site, open_site
@@ -62,30 +62,6 @@ def test_one_look_costs_one_squeue_and_at_most_one_sacct(
     assert programs.count("squeue") == 1
     assert programs.count("sacct") <= 1
     assert set(programs) <= {"squeue", "sacct"}
-
-
-@pytest.mark.parametrize(
-    ("limits", "words"),
-    [
-        ({"max_submit": 2}, "QOSMaxSubmitJobPerUserLimit"),
-        ({"max_submit": 2, "max_submit_reason": "AssocMaxSubmitJobLimit"}, "AssocMaxSubmitJob"),
-    ],
-)
-def test_a_submit_limit_holds_the_tasks_and_the_next_advance_goes_on(
-    slurm_site: Site, cluster: FakeSlurm, limits: dict[str, object], words: str
-) -> None:
-    """A limit is no mistake: the runs stay planned, the words are shown, later they go in."""
-    edit(slurm_site.workspace, "seeds = [1000]", 'seeds = "1000-1005"')
-    site = open_site(slurm_site.workspace, None)
-    cluster.configure(slots=0, **limits)
-
-    step = advance(site)
-
-    assert any(words in note and "held back" in note for note in step.notes)
-    assert statuses(site.workspace, "pilot") == {RunStatus.PLANNED}
-    assert not step.state.jobs
-    cluster.configure(max_submit=100)
-    assert "submitted 12 runs in 6 tasks" in " ".join(advance(site).did)
 
 
 def test_max_submitted_sends_what_fits_and_the_rest_later(
@@ -274,17 +250,6 @@ def test_find_looks_for_the_whole_token(cluster: FakeSlurm, slurm_site: Site) ->
 
     assert found == Submitted(str(cluster.jobs()[0].array_id))
     assert scheduler.find("ffffffffff", slurm_site.workspace.root) is None
-
-
-def test_an_array_index_beyond_the_clusters_limit_is_refused_in_words(
-    slurm_site: Site, cluster: FakeSlurm
-) -> None:
-    """MaxArraySize shows as a refusal that names the array."""
-    cluster.configure(slots=0, max_array_size=3)
-    edit(slurm_site.workspace, "seeds = [1000]", 'seeds = "1000-1009"')
-
-    with pytest.raises(PipelineError, match="Invalid job array specification"):
-        advance(open_site(slurm_site.workspace, None))
 
 
 def test_a_task_that_accounting_calls_running_is_not_lost(

@@ -31,8 +31,8 @@ REAL_TEXTS = [
     (named("AssocGrpSubmitJobsLimit"), Kind.LIMIT, ()),
     (FAILED + POLICY, Kind.LIMIT, ()),
     ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
-     Kind.LIMIT, ()),
-    (FAILED + "Resource temporarily unavailable", Kind.LIMIT, ()),
+     Kind.BUSY, ()),
+    (FAILED + "Resource temporarily unavailable", Kind.BUSY, ()),
     (named("QOSMaxWallDurationPerJobLimit"), Kind.MISTAKE, ("walltime_min", "qos")),
     (named("AssocMaxWallDurationPerJobLimit"), Kind.MISTAKE, ("walltime_min", "qos")),
     (named("QOSMaxGRESPerUser"), Kind.MISTAKE, ("gres", "qos")),
@@ -172,3 +172,70 @@ def test_variables_of_an_outer_job_do_not_reach_the_submitted_one(
     assert "SLURM_ARRAY_TASK_ID" not in job.spec.environment
     assert "SLURM_MEM_PER_NODE" not in job.spec.environment
     assert job.spec.environment["SLURM_CONF"] == "/etc/slurm/slurm.conf"
+
+
+@pytest.mark.parametrize("limit", ["QOSMaxSubmitJobPerUserLimit", "AssocMaxSubmitJobLimit"])
+def test_a_submit_limit_admits_what_fits_and_the_next_advance_goes_on(
+    workspace: Workspace, cluster: FakeSlurm, limit: str
+) -> None:
+    """An array is refused as a whole: smaller ones go in, the rest waits in words."""
+    edit(workspace, "seeds = [1000]", 'seeds = "1000-1009"')
+    cluster.configure(slots=0, max_submit=3, max_submit_reason=limit)
+
+    step = advance(open_site(workspace, None))
+
+    assert len(cluster.jobs()) == 3
+    assert any(limit in note and "7 tasks held back" in note for note in step.notes)
+    assert step.state.admitted == 3
+    cluster.forget_calls()
+    assert advance(open_site(workspace, None)).did == []
+    assert len(cluster.calls("sbatch")) == 1
+    cluster.configure(max_submit=100)
+    step = advance(open_site(workspace, None))
+    assert len(cluster.jobs()) == 10
+    assert step.state.admitted is None
+
+
+def test_a_limit_that_admits_nothing_leaves_all_runs_planned(
+    workspace: Workspace, cluster: FakeSlurm
+) -> None:
+    """No job, no intent, no files of a submission stay behind."""
+    cluster.configure(slots=0, max_submit=0)
+
+    step = advance(open_site(workspace, None))
+
+    assert "held back" in " ".join(step.notes)
+    assert statuses(workspace, "pilot") == {RunStatus.PLANNED}
+    assert not step.state.jobs
+    assert not list(workspace.logs_dir.glob("*"))
+
+
+def test_arrays_are_cut_at_the_largest_index_the_cluster_takes(
+    workspace: Workspace, cluster: FakeSlurm
+) -> None:
+    """MaxArraySize 4 admits the indices 0 to 3: ten tasks are three arrays with names of theirs."""
+    edit(workspace, "seeds = [1000]", 'seeds = "1000-1009"')
+    cluster.configure(slots=0, max_array_size=4)
+
+    step = advance(open_site(workspace, None))
+
+    assert "submitted 20 runs in 10 tasks, 3 arrays" in " ".join(step.did)
+    arrays = {job.array_id: job.spec for job in cluster.jobs()}
+    assert [len(spec.indices) for spec in arrays.values()] == [4, 4, 2]
+    assert {spec.name for spec in arrays.values()} == {f"toy-pilot-{t}" for t in step.state.jobs}
+    for token, job in step.state.jobs.items():
+        comment = arrays[int(job.job_id or 0)].comment
+        assert comment == f"study-pipeline study=toy phase=pilot token={token}"
+    assert len(cluster.calls("scontrol")) == 1
+
+
+def test_a_cluster_that_caps_the_tasks_of_an_array_is_obeyed(
+    workspace: Workspace, cluster: FakeSlurm
+) -> None:
+    """SchedulerParameters may say max_array_tasks, which counts elements whatever their index."""
+    edit(workspace, "seeds = [1000]", 'seeds = "1000-1004"')
+    cluster.configure(slots=0, max_array_tasks=2)
+
+    advance(open_site(workspace, None))
+
+    assert len({job.array_id for job in cluster.jobs()}) == 3
