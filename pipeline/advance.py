@@ -142,7 +142,7 @@ def retry(
         for key in chosen:
             runs[key] = _planned_again(runs[key], mem_gb, walltime_min)
             phase = runs[key].phase
-            phases[phase] = replace(phases[phase], accepted_failed=False)
+            phases[phase] = replace(phases[phase], accepted_failed=False, retried_at=now())
         events = [{"event": "retry", "run": key} for key in chosen]
         _save(site, step, replace(step.state, runs=runs, phases=phases), events)
         step.did.append(f"{count(len(chosen), 'failed run')} planned again")
@@ -280,7 +280,6 @@ def _submit(site: Site, step: Step, phase: str) -> None:
     if waiting and (stopped := stopping(step.state, phase)):
         step.notes.append(_stopped_line(phase, stopped))
         return
-    waiting = _let_go(site, step, phase, waiting)
     released = _let_go(site, step, phase, waiting)
     for request in requests(site.profile, step.state, released):
         there = replace(site, profile=request.profile)

@@ -25,7 +25,8 @@ def task_seen(
     """
     status = _concluded(task, status, at, told_all=told_all)
     if status.silent_s is not None:
-        return replace(task, missing_since=task.missing_since or at)
+        seen = replace(task, state=status.state, scheduler_state=status.scheduler_state)
+        return replace(seen, missing_since=task.missing_since or at)
     ended = status.state is TaskState.ENDED
     took_s = status.elapsed_s if status.elapsed_s is not None else own_s
     return replace(

@@ -210,6 +210,8 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
+    retried_at: str | None = None
+    """When a person last had runs of it tried again: causes seen before are taken for mended."""
     canary_step: int | None = None
     """Step by which its first task lets the others go; None when they all went together."""
     canary_waiting: int = 0

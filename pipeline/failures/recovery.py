@@ -113,12 +113,21 @@ def failure_in(task: TaskRecord, key: str) -> RunFailure | None:
 
 
 def stopping(state: State, phase: str) -> list[str]:
-    """Failed runs for whose cause nothing more of the phase may be submitted."""
+    """Failed runs for whose cause nothing more of the phase may be submitted.
+
+    None any more once a person has had a run of the phase tried again since.
+    """
     return [
         key
         for key, run in state.runs_of(phase).items()
-        if _is_open(state, run) and run.failure in PHASE_STOPPING
+        if _is_open(state, run) and run.failure in PHASE_STOPPING and not _mended(state, run)
     ]
+
+
+def _mended(state: State, run: RunRecord) -> bool:
+    retried_at = state.phases[run.phase].retried_at
+    ended_at = state.jobs[run.job].tasks[run.task or 0].ended_at if run.job else None
+    return retried_at is not None and ended_at is not None and ended_at <= retried_at
 
 
 def _is_open(state: State, run: RunRecord) -> bool:
