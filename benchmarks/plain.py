@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.config import AdversarialMining, IREDConfig, NoMining
+from training.config import IREDConfig
+from training.strategies import AdversarialMining, ContrastiveMining
 
 Draw = tuple[Tensor, Tensor]
 
@@ -96,7 +97,7 @@ class PlainTrainer:
         eps = torch.randn_like(y)
         _, estimate = model.with_slope(A, root * y + rest * eps, t)
         loss = ((estimate - eps) ** 2).mean()
-        if not isinstance(config.mining, NoMining):
+        if isinstance(config.mining, ContrastiveMining):
             contrast_eps = torch.randn_like(y)
             negative = self._negative(A, y, t, contrast_eps)
             both = torch.cat([y, negative]) * root.repeat(2, 1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipeline import follow_up
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.lock import exclusive
 from pipeline.observe import observe
@@ -19,6 +20,7 @@ from pipeline.workspace import Workspace
 
 _ENDS_WITHIN_S = 60.0  # Slurm's KillWait is 30 s by default, and a task may write a checkpoint
 _POLL_S = 1.0
+_REASON = "cancelled with `pipeline cancel`"
 Tasks = Mapping[str, Sequence[int]]
 """Tasks by the token of their submission."""
 
@@ -55,6 +57,9 @@ def cancel(
         if state is None:
             raise PipelineError("nothing was submitted yet; there is nothing to cancel")
         state, events = settle_intents(workspace, state)
+        state, found = follow_up.settle(workspace, state)
+        state, ended_chain = (state, []) if names else follow_up.end(state, _REASON)
+        events += [*found, *ended_chain]
         state, seen = reconcile(state, observe(workspace, state))
         tasks = live_tasks(state, names)
         runs = _unfinished(state, tasks)
@@ -63,8 +68,10 @@ def cancel(
         cancelled = [{"event": "cancelled", "run": key} for key in runs]
         store.record([*events, *seen, *ended.events, *cancelled])
     left = len(_live(ended.state, tasks))
-    still = f"; {count(left, 'task')} still ending, `pipeline status` tells when" if left else ""
-    return f"cancelled {count(len(tasks), 'job')} with {count(len(runs), 'unfinished run')}{still}"
+    said = [f"cancelled {count(len(tasks), 'job')} with {count(len(runs), 'unfinished run')}"]
+    said += ["no follow-up goes on"] if ended_chain else []
+    said += [f"{count(left, 'task')} still ending, `pipeline status` tells when"] if left else []
+    return "; ".join(said)
 
 
 def live_tasks(state: State, names: Sequence[str] = ()) -> Tasks:

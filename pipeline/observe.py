@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from pipeline import chain
 from pipeline.failures.evidence import Traces
 from pipeline.failures.traces import traces_of
 from pipeline.reconcile import OPEN, Facts, Outcome
@@ -18,6 +19,7 @@ def observe(workspace: Workspace, state: State) -> Facts:
         SchedulerUnreachableError: a scheduler does not answer; nothing may be concluded.
     """
     live = {token: job for token, job in state.live_jobs().items() if job.job_id is not None}
+    live |= chain.asked(state)
     statuses: dict[str, Sequence[TaskStatus]] = {}
     for backend in sorted({job.backend for job in live.values()}):
         jobs = {token: job for token, job in live.items() if job.backend == backend}

@@ -16,16 +16,15 @@ def outline(site: Site) -> tuple[list[list[str]], list[str]]:
     state, _ = replanned(site.study, site.profile_name, site.store.load())
     rows = []
     for name in site.study.file.phases:
-        runs = plan_phase(site.study, name)
+        runs = plan_phase(site.study, name, state.selections)
         left = [run for run in runs if state.runs[run.key].status is not RunStatus.DONE]
         tasks = pack(site.study, left, site.profile.stack_size)
+        waits = state.phases[name].awaits
+        cost = forecast(site, state, left, len(tasks))
         rows.append(
-            [
-                name,
-                _of(len(left), len(runs)),
-                str(len(tasks)),
-                forecast(site, state, left, len(tasks)),
-            ]
+            [name, "", "", f"planned once {waits} has selected"]
+            if waits
+            else [name, _of(len(left), len(runs)), str(len(tasks)), cost]
         )
     return rows, [_place(site), *_declared(site)]
 

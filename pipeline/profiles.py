@@ -1,28 +1,82 @@
 """Profiles: where tasks run and with which resources, from slurm/profiles.toml."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import model_validator as check
 
 from pipeline.errors import PipelineError
 from pipeline.failures.policy import FailurePolicy
+from pipeline.scheduler.sbatch_options import check_options
 from pipeline.study_file import Name
 from pipeline.toml_file import read_toml
 from pipeline.validation import StrictModel, input_error, suggest
 
-NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+_SLURM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127}")
+_GRES = re.compile(r"[A-Za-z][A-Za-z0-9_./:,-]{0,255}")
+_CONSTRAINT = re.compile(r"[A-Za-z0-9_.:,&|!*()\[\]=+-]{1,255}")
+
+
+def _slurm_name(value: str) -> str:
+    if not _SLURM_NAME.fullmatch(value):
+        raise ValueError(
+            "a name in Slurm is letters, digits and _.:@+- and starts with a letter or digit"
+        )
+    return value
+
+
+def _gres(value: str) -> str:
+    if not _GRES.fullmatch(value):
+        raise ValueError('write it as Slurm does, such as "gpu:a100:1"')
+    return value
+
+
+def _constraint(value: str) -> str:
+    if not _CONSTRAINT.fullmatch(value):
+        raise ValueError('write it as Slurm does, such as "a100" or "a100&nvlink", without spaces')
+    return value
+
+
+def _partitions(value: object) -> str:
+    """One name or a list of them, as Slurm writes it: joined by commas."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("write one partition or a list of them")
+    return ",".join(_slurm_name(name) for name in names or [""])
+
+
+def _setup_line(value: str) -> str:
+    if any(line.lstrip().startswith("#SBATCH") for line in value.splitlines()):
+        raise ValueError("options of sbatch belong in the profile's keys or its sbatch table")
+    if "\0" in value:
+        raise ValueError("a shell cannot read a zero byte")
+    return value
+
+
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+SlurmName = Annotated[str, AfterValidator(_slurm_name)]
 
 
 class _Profile(StrictModel):
     cpus_per_task: Count = 1
     walltime_min: Count = 1440
     stack_size: Count = 1
-    signal_lead_s: Annotated[int, Field(ge=0)] = 30
+    signal_lead_s: Annotated[int, Field(ge=0, le=65_535)] = 30
+    """Seconds before the time limit at which a task is told to checkpoint and stop."""
     poll_interval_s: Annotated[float, Field(gt=0)]
     failures: FailurePolicy = Field(default_factory=FailurePolicy)
     """What is done about failed runs."""
+
+    @check(mode="after")
+    def _warned_while_running(self) -> Self:
+        if self.signal_lead_s >= self.walltime_min * 60:
+            raise ValueError(
+                f"signal_lead_s = {self.signal_lead_s} is not shorter than "
+                f"walltime_min = {self.walltime_min}: every task would be stopped as it starts"
+            )
+        return self
 
 
 class LocalProfile(_Profile):
@@ -40,32 +94,64 @@ class LocalProfile(_Profile):
         return self.gpus_per_task
 
 
-class SlurmProfile(_Profile):
-    """A Slurm partition reached with sbatch."""
+class AutoRequest(StrictModel):
+    """Table [profiles.NAME.auto]: the follow-up job of `advance --auto`, a CPU job without gres.
 
-    backend: Literal["slurm"]
+    What is left out (partition, account, qos, setup) is the profile's own.
+    """
+
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    gres: str | None = None
-    constraint: str | None = None
+    walltime_min: Count = 60
+    mem_gb: Count = 4
+    cpus: Count = 1
+    setup: list[str] | None = None
+    poll_min: Count = 10
+    """Between looks while something waits that no job's end will tell, such as a free place."""
+    retry_s: Annotated[float, Field(gt=0)] = 60.0
+    """Between tries while the scheduler does not answer."""
+
+
+class SlurmProfile(_Profile):
+    """One or several Slurm partitions reached with sbatch."""
+
+    backend: Literal["slurm"]
+    partition: Annotated[str, BeforeValidator(_partitions)] | None = None
+    """One name or a list; Slurm starts each task in the first of them that has room."""
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
+    gres: Annotated[str, AfterValidator(_gres)] | None = None
+    constraint: Annotated[str, AfterValidator(_constraint)] | None = None
+    cpus_per_task: Count = 2
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
-    exclude: list[NodeName] = Field(default_factory=list)
+    exclude: list[SlurmName] = Field(default_factory=list)
     """Nodes that are never used; those that failed lately are left out beside them."""
-    setup: list[str] = Field(default_factory=list)
+    setup: list[Annotated[str, AfterValidator(_setup_line)]] = Field(default_factory=list)
+    """Lines of shell that run before the task, word for word."""
+    sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)
+    """Further long options of sbatch; true for one that takes no value."""
     canary: bool = True
     """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
+    auto: AutoRequest = Field(default_factory=AutoRequest)
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property
+    def partitions(self) -> tuple[str, ...]:
+        """The partitions by name; empty for the cluster's default one."""
+        return tuple(self.partition.split(",")) if self.partition else ()
+
+    @property
     def gpus(self) -> int:
-        """GPUs one task holds: the count at the end of a gres such as "gpu:a100:1"."""
-        if self.gres is None or not self.gres.startswith("gpu"):
-            return 0
-        last = self.gres.rpartition(":")[2]
-        return int(last) if last.isdigit() else 1
+        """GPUs one task holds: the counts at the ends of a gres such as "gpu:a100:1"."""
+        parts = [part.split(":") for part in (self.gres or "").split(",")]
+        return sum(
+            int(words[-1]) if words[-1].isdigit() else 1
+            for words in parts
+            if words[0] in {"gpu", "gres/gpu"}
+        )
 
 
 Profile = LocalProfile | SlurmProfile

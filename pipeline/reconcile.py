@@ -40,6 +40,10 @@ class Outcome:
     """From the start of the task to this file."""
     resumed: bool = False
     """Did it go on from a checkpoint of an earlier attempt?"""
+    fingerprint: str | None = None
+    """Digest of what the result measured alone."""
+    unread: tuple[str, ...] = ()
+    """Config keys that the trainer never read."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Facts:
 def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
     """Bring the records up to what was seen."""
     jobs = {
-        token: _seen(state, token, facts) if token in facts.statuses else job
+        token: _seen(state, token, job, facts) if token in facts.statuses else job
         for token, job in state.jobs.items()
     }
     runs, events = dict(state.runs), []
@@ -78,6 +82,10 @@ def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
     for (token, index), failures in failed.items():
         task = new.jobs[token].tasks[index]
         new = new.with_task(token, index, replace(task, failures=(*task.failures, *failures)))
+    follow_up = state.follow_up
+    if follow_up is not None and follow_up.token in facts.statuses:
+        seen = _seen(state, follow_up.token, follow_up.job, facts)
+        new = replace(new, follow_up=replace(follow_up, job=seen))
     return new, events
 
 
@@ -113,8 +121,7 @@ def _recorded(key: str, failure: Failure, traces: Traces) -> RunFailure:
     )
 
 
-def _seen(state: State, token: str, facts: Facts) -> JobRecord:
-    job = state.jobs[token]
+def _seen(state: State, token: str, job: JobRecord, facts: Facts) -> JobRecord:
     tasks = tuple(
         task
         if task.state is TaskState.ENDED
@@ -133,7 +140,7 @@ def _seen(state: State, token: str, facts: Facts) -> JobRecord:
 def _told_all(state: State, token: str, task: TaskRecord, facts: Facts) -> bool:
     """Has every run of the task a result or a failure of this attempt?"""
     runs = {key: state.runs[key] for key in task.runs}
-    return all(
+    return bool(runs) and all(
         run.job == token and (run.status is RunStatus.DONE or key in facts.outcomes)
         for key, run in runs.items()
     )
@@ -158,6 +165,8 @@ def _advanced(run: RunRecord, task: TaskRecord, outcome: Outcome | None) -> RunR
             gpu_seconds=outcome.gpu_s,
             device_seconds=outcome.device_s,
             resumed=outcome.resumed,
+            fingerprint=outcome.fingerprint,
+            unread=outcome.unread,
         )
     if run.status is RunStatus.FAILED:
         return run

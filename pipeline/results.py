@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 
 Seconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
 
 class Measured(StrictModel):
@@ -50,6 +51,14 @@ class Attempt(StrictModel):
     job_id: str | None
     array_index: int | None
     node: str
+
+
+class Artefact(StrictModel):
+    """A file beside result.json that belongs to the result."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """Name in the run's folder."""
+    sha256: Digest
 
 
 class RunEntry(StrictModel):
@@ -98,6 +107,12 @@ class RunResult(StrictModel):
     """SHA-256 of each held-out set, by its name."""
     details: dict[str, str | int | float]
     """What the trainer adds for the record: device, precision, parameters, ..."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """Numbers that explain rather than score the run; the trainer documents names and units."""
+    artefacts: dict[str, Artefact] = Field(default_factory=dict)
+    """Files of results beside this one, by what they are."""
+    unread_keys: list[ConfigKey] = Field(default_factory=list)
+    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

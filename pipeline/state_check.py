@@ -101,6 +101,9 @@ def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
     for node, bad in state.bad_nodes.items():
         if not _is_moment(bad.until):
             yield ["bad_nodes", node, "until"], f'"{bad.until}" {_NO_MOMENT}'
+    if state.follow_up is not None:
+        for field, problem in _job_problems(state, state.follow_up.job):
+            yield ["follow_up", "job", field], problem
 
 
 def _run_problems(state: State, run: RunRecord) -> Iterator[tuple[str, str]]:

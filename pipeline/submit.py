@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline import chain
 from pipeline.admission import Admission
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.needs import bonds, terms
@@ -104,7 +105,8 @@ def free_places(profile: Profile, state: State) -> int | None:
 
 
 def _live_tasks(profile: Profile, state: State) -> int:
-    return sum(
+    """Queued and running tasks, with what the follow-ups of `--auto` take of the same limit."""
+    return (chain.places(state) if profile.backend == "slurm" else 0) + sum(
         task.state is not TaskState.ENDED
         for job in state.jobs.values()
         if job.backend == profile.backend

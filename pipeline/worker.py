@@ -18,8 +18,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.digest import digest_of
 from pipeline.files import write_atomic
 from pipeline.provenance import node_name, versions
+from pipeline.reading import Reading, watched
 from pipeline.results import (
     Attempt,
     FailureFile,
@@ -28,7 +30,14 @@ from pipeline.results import (
     TaskFile,
 )
 from pipeline.sources import Sources, import_root
-from pipeline.trainer import Measurement, Trainer, TrainingOutcome, TrainingRun, load_trainer
+from pipeline.trainer import (
+    Measurement,
+    RecordingOutcome,
+    Trainer,
+    TrainingOutcome,
+    TrainingRun,
+    load_trainer,
+)
 from pipeline.words import one_line
 from pipeline.workspace import Workspace
 
@@ -136,13 +145,17 @@ class _Task:
         trainer = load_trainer(self._task.trainer, self._workspace.root)
         _refuse_other_code(self._task)
         runs = [self._training_run(trainer, entry) for entry in self._task.runs]
-        for outcome in trainer.train(runs, self._context):
-            if outcome.run_id not in self._open:
-                raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
-            if outcome.failure is not None:
-                self._fail(outcome.run_id, outcome.failure)
-            else:
-                self._accept(outcome)
+        with watched({run.run_id: run.config for run in runs}) as reading:
+            for outcome in trainer.train(runs, self._context):
+                self._take(outcome, reading)
+
+    def _take(self, outcome: TrainingOutcome, reading: Reading) -> None:
+        if outcome.run_id not in self._open:
+            raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
+        if outcome.failure is not None:
+            self._fail(outcome.run_id, outcome.failure)
+        else:
+            self._accept(outcome, reading.unread(outcome.run_id))
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
         folder = self._folders[entry.run_id]
@@ -152,13 +165,16 @@ class _Task:
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
         return _Run(entry.run_id, entry.seed, config, folder)
 
-    def _accept(self, outcome: TrainingOutcome) -> None:
+    def _accept(self, outcome: TrainingOutcome, unread: list[str]) -> None:
         entry = self._open[outcome.run_id]
         if self._task.metric not in outcome.metrics:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome)
+            result = self._result(entry, outcome, unread)
+        except OSError as error:
+            self._fail(entry.run_id, f"result refused: {error.filename}: {error.strerror}")
+            return
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -168,7 +184,7 @@ class _Task:
         self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
 
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome) -> RunResult:
+    def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
         ended = datetime.now(UTC)
         wall_s = (ended - self._started).total_seconds()
         task, stack = self._task, len(self._task.runs)
@@ -187,6 +203,8 @@ class _Task:
             },
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
+            **_recorded(outcome, self._folders[entry.run_id]),
+            "unread_keys": unread,
             "versions": versions(),
             "code": task.code,
             "started_at": self._started,
@@ -241,6 +259,17 @@ def _measured(measurement: Measurement) -> dict[str, Any]:
         "standard_error": measurement.standard_error,
         "count": measurement.count,
     }
+
+
+def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
+    """What a trainer that records more than metrics adds, its files by their digests."""
+    if not isinstance(outcome, RecordingOutcome):
+        return {}
+    artefacts = {
+        what: {"file": name, "sha256": digest_of((folder / name).read_bytes())}
+        for what, name in outcome.artefacts.items()
+    }
+    return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}
 
 
 def _first_of(*names: str) -> str | None:

@@ -20,14 +20,23 @@ SELF = {"make test", "make lint", "make bench"}
 """Not run from here: `make test` is this very suite; CI runs lint; bench measures, slowly."""
 
 
-def blocks(language: str) -> list[str]:
+def section(title: str) -> str:
+    """The part of the README under a heading."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+REAL_SLURM = section("A real Slurm to try things on")
+"""Its commands are run by tests/slurm, where there is one."""
+
+
+def blocks(language: str, text: str = README.replace(REAL_SLURM, "")) -> list[str]:
     """The fenced blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def commands() -> list[str]:
+def commands(text: str = README.replace(REAL_SLURM, "")) -> list[str]:
     """Every line of every shell block."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    return [line for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
 
 
 def shell(script: str, folder: Path, environment: Mapping[str, str]) -> str:
@@ -57,7 +66,9 @@ def test_make_demo_runs_the_miniature_to_its_report(tmp_path: Path) -> None:
     assert f"report:  {demo}/RESULTS.md" in printed
     report = (demo / "RESULTS.md").read_text(encoding="utf-8")
     assert "| 1 Multi-seed validation | complete | 30 of 30 |" in report
-    assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 3
+    assert "| 2b Confirmation of the selected setting | complete | 16 of 16 |" in report
+    assert "| 3 Alternatives | complete | 32 of 32 |" in report
+    assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 7
     for figure in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", report):
         assert (demo / figure).read_text(encoding="utf-8").startswith("<?xml")
     assert all(
@@ -82,6 +93,8 @@ def test_the_commands_for_a_cluster_run_in_their_order(
         {"PATH": f"{fake_slurm.environment()['PATH']}{os.pathsep}{BIN}"},
     )
 
+    assert re.search(r"^ok +nodes +4 nodes of gpu can take a task$", printed, flags=re.MULTILINE)
+    assert re.search(r"\b0 problems$", printed, flags=re.MULTILINE)
     assert "would submit 1 run of pilot in 1 task to profile a100" in printed
     assert "canary: 1 task of pilot first; 2 wait until it reaches step 1,000" in printed
     assert "pilot: submitted 1 run in 1 task" in printed

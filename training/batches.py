@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.config import IREDConfig
 from training.data import matrices
+from training.strategies import ContrastiveMining, drawn_negatives
 from training.streams import Purpose, generator
 
 
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
     t: Tensor  # (S, B) of int64
     eps: Tensor  # (S, B, D), noise of the denoising loss
     contrast_eps: Tensor | None  # (S, B, D), noise of positives and negatives
-    negatives: Tensor | None  # (S, B, D), N(0, 1) that random negatives are made of
+    negatives: Tensor | None  # (S, M B, D), N(0, 1) that random negatives are made of, M a sample
 
 
 _Drawn = dict[Purpose, tuple[Tensor, ...]]
@@ -38,9 +39,9 @@ class BatchSource:
         self.config = config
         self.dtype = dtype
         purposes: list[Purpose] = ["data", "noise"]
-        if config.mining.strategy != "none":
+        if isinstance(config.mining, ContrastiveMining):
             purposes.append("contrast")
-        if config.mining.strategy == "random":
+        if drawn_negatives(config.mining):
             purposes.append("mining")
         distinct = sorted(set(seeds))
         self.streams = {
@@ -96,7 +97,8 @@ class BatchSource:
         device = self.index.device
         if purpose == "data":
             return (torch.empty(seeds, B, n, n, device=device),)
-        values = torch.empty(seeds, B, n * n, device=device)
+        per_sample = drawn_negatives(self.config.mining) if purpose == "mining" else 1
+        values = torch.empty(seeds, per_sample * B, n * n, device=device)
         if purpose == "noise":
             return torch.empty(seeds, B, dtype=torch.int64, device=device), values
         return (values,)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from training.batches import BatchSource
-from training.config import IREDConfig
+from training.config import IREDConfig, settings_of
 from training.stack import Stack, State
 
 SECONDS_BETWEEN = 600.0
@@ -68,13 +68,13 @@ class Checkpoints:
     """Saves and restores the runs of one stack."""
 
     def __init__(self, stack: Stack, runs: Sequence[Resumable]) -> None:
-        everyone = [[_settings(run), run.seed] for run in runs]
+        everyone = [[settings_of(run.config), run.seed] for run in runs]
         self._folders = [run.directory for run in runs]
         self._identities = [
             {
                 "version": VERSION,
                 "seed": run.seed,
-                "config": _settings(run),
+                "config": settings_of(run.config),
                 "device": stack.device.type,
                 "stack": hashlib.sha256(json.dumps(everyone).encode()).hexdigest(),
             }
@@ -144,11 +144,6 @@ class Checkpoints:
         return found, complaints
 
 
-def _settings(run: Resumable) -> dict[str, Any]:
-    settings: dict[str, Any] = run.config.model_dump(mode="json")
-    return settings
-
-
 def _read_from(state: State, source: BatchSource, index: int) -> _Saved:
     """Copy out run `index`."""
     tensors = {
@@ -165,13 +160,19 @@ def _read_from(state: State, source: BatchSource, index: int) -> _Saved:
     copies = {name: tensor[index].cpu().clone() for name, tensor in tensors.items()}
     streams = {f"stream {name}": position for name, position in source.positions(index).items()}
     facts = {"step": state.step, "seconds": state.seconds, "curve": state.curves[index]}
-    return _Saved(state.step, facts, {**copies, **streams})
+    records = {}
+    if state.records:
+        records = state.records.saved(index)
+        facts["recording_seconds"] = state.records.seconds
+    return _Saved(state.step, facts, {**copies, **streams, **records})
 
 
 def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> None:
     """Copy all runs in."""
     state.step = saved[0].step
     state.seconds = float(saved[0].facts["seconds"])
+    if state.records:
+        state.records.seconds = float(saved[0].facts["recording_seconds"])
     for index, (_, facts, tensors) in enumerate(saved):
         state.curves[index] = [(int(step), dict(values)) for step, values in facts["curve"]]
         for name, target in (
@@ -187,6 +188,8 @@ def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> N
                 target[index].copy_(tensors[name])
             elif name not in _MOMENTS or state.step < source.config.steps:
                 raise KeyError(name)
+        if state.records:
+            state.records.restore(index, tensors)
         source.seek(
             index,
             {

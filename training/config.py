@@ -5,65 +5,70 @@ Every setting has an effect in every config that accepts it: what only some nega
 """
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
+
+from training.strategies import (
+    HardestMining,
+    HardExamples,
+    InnerStepMining,
+    Mining,
+    NoMining,
+    Settings,
+)
 
 # Settings that enter the arithmetic as one number per model, so runs may differ in them and still
 # train in one stack. Everything else shapes tensors, loops or data and has to be equal.
 PER_MODEL_SETTINGS = ("learning_rate", "mining.contrastive_weight", "mining.noise_scale")
 
 
-class _Settings(BaseModel):
-    # strict: a "2048" or a true where a number belongs is a slip of the pen, not a number.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+Precision = Literal["fp32", "fp64", "tf32", "bf16"]
+
+# Records times probes of an instrumented run: what keeps its file under 2 MB.
+LARGEST_DIAGNOSTICS = 4096
 
 
-class NoMining(_Settings):
-    """Denoising loss only: the baseline."""
+class Diagnostics(Settings):
+    """What an instrumented run records: see training/diagnostics.py.
 
-    strategy: Literal["none"] = "none"
+    Its mining is of the records, not of the training: negatives that every condition, the baseline
+    too, is probed with on its own energies, so that conditions can be compared.
+    """
 
-
-class RandomMining(_Settings):
-    """Contrastive loss against negatives drawn from clamp(N(0, 1), +-2)."""
-
-    strategy: Literal["random"] = "random"
-    contrastive_weight: float = Field(
-        default=0.5,
-        gt=0,
-        le=1e3,
-        description="Weight of the contrastive loss; the denoising's is 1.",
+    every: int = Field(
+        ge=1,
+        le=10**9,
+        description="Steps between records; there is one before training and one at its end too.",
     )
-
-
-class AdversarialMining(_Settings):
-    """Contrastive loss against negatives that were moved to low energy by inner steps."""
-
-    strategy: Literal["adversarial"] = "adversarial"
-    contrastive_weight: float = Field(
-        default=0.5,
-        gt=0,
-        le=1e3,
-        description="Weight of the contrastive loss; the denoising's is 1.",
+    probes: int = Field(
+        default=256, ge=8, le=1024, description="Matrices that records are made on, for all runs."
     )
     opt_steps: int = Field(
-        default=2, ge=0, le=100, description="Inner steps that lower the energy of a negative."
+        default=2, ge=0, le=100, description="Inner steps of the mining that runs are probed with."
     )
     noise_scale: float = Field(
         default=3.0,
         ge=0,
         le=100,
-        description="Noise at the start of the inner steps, in multiples of the schedule's.",
+        description="Noise at the start of those, in multiples of the schedule's.",
     )
 
+    def records(self, steps: int) -> int:
+        """Return the number of records of a training of `steps` optimiser steps."""
+        return len(range(0, steps, self.every)) + 1
 
-Mining = Annotated[NoMining | RandomMining | AdversarialMining, Field(discriminator="strategy")]
+    def due(self, step: int, steps: int) -> bool:
+        """Say whether there is a record after that step, 0 being before the first."""
+        return step % self.every == 0 or step == steps
 
-Precision = Literal["fp32", "fp64", "tf32", "bf16"]
+    def moments(self, steps: int) -> list[int]:
+        """Return which records hold features too: before training, half-way, and at its end."""
+        last = self.records(steps) - 1
+        return sorted({0, last // 2, last})
 
 
-class IREDConfig(_Settings):
+class IREDConfig(Settings):
     """One run of IRED on matrix inversion (Du, Mao, Tenenbaum, ICML 2024).
 
     The defaults are the published setting. Steps are optimiser steps, sizes are numbers of
@@ -84,7 +89,8 @@ class IREDConfig(_Settings):
     )
 
     mining: Mining = Field(
-        default_factory=NoMining, description="Where the contrastive loss takes its negatives."
+        default_factory=NoMining,
+        description="What the loss has beside denoising all samples alike: negatives, or a choice.",
     )
 
     batch_size: int = Field(default=2048, ge=1, le=2**20, description="Matrices in a step.")
@@ -132,6 +138,11 @@ class IREDConfig(_Settings):
         description="Arithmetic of training. Under tf32 and bf16 only matrix products are rounded, "
         "and evaluation is in float32; tf32 needs a GPU that has it.",
     )
+    diagnostics: Diagnostics | None = Field(
+        default=None,
+        description="What to record of learned features, gradients and negatives. Off by default; "
+        "training is the same with and without.",
+    )
     reference_quirks: bool = Field(
         default=False,
         description="Follow the public release where it departs from its own algorithm: the inner "
@@ -148,10 +159,62 @@ class IREDConfig(_Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _batches_hold_what_mining_splits(self) -> Self:
+        self._check_batch("batch_size", self.batch_size)
+        if self.diagnostics:  # whose probes are mined like a batch
+            self._check_batch("diagnostics.probes", self.diagnostics.probes)
+        return self
+
+    def _check_batch(self, name: str, size: int) -> None:
+        mining, counts = self.mining, {}
+        if isinstance(mining, InnerStepMining) and mining.fraction < 1:
+            counts = {f"fraction = {mining.fraction}": mining.mined(size)}
+        if isinstance(mining, HardExamples):
+            counts = {f"kept_share = {mining.kept_share}": mining.kept(size)}
+        for share, count in counts.items():
+            if not 0 < count < size:
+                raise ValueError(
+                    f"mining.{share} of {name} = {size} rounds to {count} samples, "
+                    "so that none or all would be left"
+                )
+        if not isinstance(mining, HardestMining) or mining.source != "natural":
+            return
+        if mining.candidates >= size:
+            raise ValueError(
+                f"mining.candidates = {mining.candidates} natural ones need {name} above that, "
+                f"not {size}: a sample's own inverse is no negative"
+            )
+
+    @model_validator(mode="after")
+    def _diagnostics_are_small(self) -> Self:
+        if self.diagnostics is None:
+            return self
+        records, probes = self.diagnostics.records(self.steps), self.diagnostics.probes
+        if records * probes > LARGEST_DIAGNOSTICS:
+            raise ValueError(
+                f"{records} records of {probes} probes are more than {LARGEST_DIAGNOSTICS} "
+                "together; raise diagnostics.every or lower diagnostics.probes"
+            )
+        return self
+
+
+_JSON = TypeAdapter(IREDConfig)
+
+
+def settings_of(config: IREDConfig) -> dict[str, Any]:
+    """Return all settings as JSON values, to tell configs apart.
+
+    Not by `config.model_dump`: whoever watches which settings training reads has to take that for
+    a reading of them all.
+    """
+    settings: dict[str, Any] = _JSON.dump_python(config, mode="json")
+    return settings
+
 
 def stack_key(config: IREDConfig) -> str:
     """Return the JSON of all settings in which the runs of one stack have to be equal."""
-    settings: dict[str, Any] = config.model_dump(mode="json")
+    settings = settings_of(config)
     for path in PER_MODEL_SETTINGS:
         *parents, leaf = path.split(".")
         table = settings

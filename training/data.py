@@ -87,7 +87,11 @@ class HeldOutSet:
 
 
 def held_out_set(
-    seed: int, name: HeldOutName | Literal["reference fit"], count: int, size: int, ridge: float
+    seed: int,
+    name: HeldOutName | Literal["reference fit", "probes"],
+    count: int,
+    size: int,
+    ridge: float,
 ) -> HeldOutSet:
     """Draw the set `name` of a study on the CPU.
 

@@ -91,6 +91,10 @@ def given_level(prepared: Prepared, table: TimeTable, t: int) -> Given:
     )
 
 
+# What `Given` and `Contribution` have of every sample; the rest is of a whole model.
+PER_SAMPLE = ("base", "g2", "c2", "g3", "c3")
+
+
 class Forward(NamedTuple):
     """The network evaluated at x, with what its derivatives need."""
 

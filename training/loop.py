@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from training.checkpoint import Checkpoints
 from training.progress import Observer, Watch
+from training.recorder import Recorder
+from training.records import Records
 from training.stack import Stack, State
 from training.step import Step
 
@@ -22,16 +24,24 @@ def train_stack(
     """
     config, source, step = stack.config, stack.batches(), Step(stack)
     state = State.initial(stack.initial_weights())
+    recorder = None
+    if config.diagnostics:
+        state.records = Records.empty(len(stack.seeds), stack.device)
+        recorder = Recorder(stack, state, state.records, config.diagnostics)
     if checkpoints:
         checkpoints.restore(state, source)
     started = time.monotonic() - state.seconds
     watch = Watch(stack, state, observe)
     watch.start()
+    if recorder:
+        started += recorder.start()
     while state.step < config.steps and not should_stop():
         losses, norms = step(state, source.next())
         state.seconds = time.monotonic() - started
         if watch.after_step(losses, norms) and all(state.failures()):
             break
+        if recorder:  # its time is no part of training's
+            started += recorder.after_step(norms)
         if checkpoints and checkpoints.due():
             checkpoints.save(state, source)
     if checkpoints:

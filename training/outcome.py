@@ -37,3 +37,5 @@ class Outcome:
     references: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
     data_digests: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str | int | float] = field(default_factory=dict)
+    diagnostics: Mapping[str, float] = field(default_factory=dict)  # of an instrumented run
+    artefacts: Mapping[str, str] = field(default_factory=dict)  # what it is -> file in its folder

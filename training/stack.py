@@ -2,21 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from training.batches import BatchSource
 from training.compiling import Compiler, worth_compiling
-from training.config import AdversarialMining, IREDConfig, NoMining
+from training.config import IREDConfig
 from training.diffusion import Schedule, cosine_schedule
 from training.optim import Adam
 from training.precision import check_device, storage_type
+from training.records import Records
+from training.strategies import ContrastiveMining, CurriculumMining, InnerStepMining
 from training.time_table import embedding
 from training.weights import Layout, initial_weights
 
 # Numbers in a hidden layer from which one model's products occupy all cores of a CPU.
 LARGE_LAYER = 2**18
+
+
+class MiningNumbers(NamedTuple):
+    """What mining has of numbers that may differ between the models of a stack."""
+
+    contrastive_weight: Tensor  # (S,)
+    noise_scale: Tensor  # (S, 1, 1)
 
 
 class Stack:
@@ -37,11 +47,23 @@ class Stack:
         self.learning_rate = self._per_model([c.learning_rate for c in configs])[:, None]  # (S, 1)
         mining = [c.mining for c in configs]
         self.contrastive_weight = self._per_model(  # (S,)
-            [0.0 if isinstance(m, NoMining) else m.contrastive_weight for m in mining]
+            [m.contrastive_weight if isinstance(m, ContrastiveMining) else 0.0 for m in mining]
         )
         self.noise_scale = self._per_model(  # (S, 1, 1)
-            [m.noise_scale if isinstance(m, AdversarialMining) else 0.0 for m in mining]
+            [m.noise_scale if isinstance(m, InnerStepMining) else 0.0 for m in mining]
         )[:, None, None]
+
+    def mining_numbers(self, step: int) -> MiningNumbers:
+        """Return the numbers of step number `step` = 1, 2, .., of which a curriculum ramps one."""
+        numbers = MiningNumbers(self.contrastive_weight, self.noise_scale)
+        mining = self.config.mining
+        if not isinstance(mining, CurriculumMining) or mining.ramp == "opt_steps":
+            return numbers
+        target = numbers._asdict()[mining.ramp]
+        easy = torch.full_like(target, mining.start)
+        # From the target's end: that is exact where the ramp is over.
+        left = 1 - mining.progress(step, self.config.steps)
+        return numbers._replace(**{mining.ramp: target.lerp(easy, left)})
 
     def features(self) -> Tensor:
         """Return the time features, (T, 128)."""
@@ -95,6 +117,7 @@ class State:
     clipped: Tensor  # (S,): steps since the last point of the curve whose gradient was clipped
     curves: list[Curve]  # of each run
     seconds: float = 0.0  # spent on training, all attempts together
+    records: Records | None = None  # of an instrumented stack
 
     @classmethod
     def initial(cls, weights: Tensor) -> "State":

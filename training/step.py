@@ -11,6 +11,7 @@ from training.loss import Losses, loss_and_gradient
 from training.optim import Adam, clip_by_model, update_average
 from training.precision import for_products, product_mode
 from training.stack import Stack, State
+from training.strategies import Mining, mining_at
 from training.weights import flatten, unflatten
 
 
@@ -31,8 +32,8 @@ class Step:
 
     def __init__(self, stack: Stack) -> None:
         self.config, self.groups = stack.config, stack.groups
-        self.descend = stack.compiler(_descend(stack))
-        self.settings = _PerModel(stack.learning_rate, stack.contrastive_weight, stack.noise_scale)
+        self.stack = stack
+        self.graphs: dict[Mining, _Descend] = {}
         # Tensors, not numbers: those would be compiled into the step. Filled on the device, which
         # the host need not wait for.
         self.correction1, self.correction2 = (
@@ -46,7 +47,12 @@ class Step:
         self.correction1.fill_(1 - config.adam_beta1**state.step)
         self.correction2.fill_(1 - config.adam_beta2**state.step)
         with product_mode(config.precision):
-            results = [self._descend_group(state, batch, group) for group in self.groups]
+            graph = self._graph(state.step)
+            numbers = self.stack.mining_numbers(state.step)
+            settings = _PerModel(self.stack.learning_rate, *numbers)
+            results = [
+                self._descend_group(graph, settings, state, batch, group) for group in self.groups
+            ]
         by_model = (_joined(parts) for parts in zip(*(part for part, _ in results), strict=True))
         losses = Losses(*by_model)  # type: ignore[arg-type]
         update_average(
@@ -60,12 +66,21 @@ class Step:
         state.note_failures(losses.total)
         return losses, torch.cat([norms for _, norms in results])
 
-    def _descend_group(self, state: State, batch: Batch, group: slice) -> tuple[Losses, Tensor]:
-        return self.descend(
+    def _graph(self, step: int) -> _Descend:
+        """Return the part of a step that is one graph: one per length that a curriculum has."""
+        mining = mining_at(self.config.mining, step, self.config.steps)
+        if mining not in self.graphs:
+            self.graphs[mining] = self.stack.compiler(_descend(self.stack, mining))
+        return self.graphs[mining]
+
+    def _descend_group(
+        self, graph: _Descend, settings: _PerModel, state: State, batch: Batch, group: slice
+    ) -> tuple[Losses, Tensor]:
+        return graph(
             state.weights[group],
             Adam(*(moment[group] for moment in state.adam)),
             Batch(*(None if part is None else part[group] for part in batch)),  # type: ignore[arg-type]
-            _PerModel(*(numbers[group] for numbers in self.settings)),
+            _PerModel(*(numbers[group] for numbers in settings)),
             self.correction1,
             self.correction2,
         )
@@ -77,10 +92,13 @@ def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
     return torch.cat(present) if present else None
 
 
-def _descend(stack: Stack) -> _Descend:
-    """Return the part of a step that is one graph."""
+def _descend(stack: Stack, mining: Mining) -> _Descend:
+    """Return the part of a step that is one graph, for the strategy as it is then."""
     config, layout = stack.config, stack.layout
     features, schedule = stack.features(), stack.schedule()
+    # Read here, once: the graph closes over numbers, whatever watches who reads the config.
+    precision, mining, quirks = config.precision, config.mining, config.reference_quirks
+    clip, beta1, beta2 = config.grad_clip, config.adam_beta1, config.adam_beta2
 
     def descend(
         weights: Tensor,
@@ -91,25 +109,25 @@ def _descend(stack: Stack) -> _Descend:
         correction2: Tensor,
     ) -> tuple[Losses, Tensor]:
         losses, gradient = loss_and_gradient(
-            for_products(unflatten(weights, layout), config.precision),
+            for_products(unflatten(weights, layout), precision),
             features,
             schedule,
             batch,
-            config.mining,
+            mining,
             settings.contrastive_weight,
             settings.noise_scale,
-            quirks=config.reference_quirks,
+            quirks=quirks,
         )
         flat = flatten(gradient)
-        norms = clip_by_model(flat, config.grad_clip)
+        norms = clip_by_model(flat, clip)
         adam.update(
             weights,
             flat,
             correction1,
             correction2,
             settings.learning_rate,
-            config.adam_beta1,
-            config.adam_beta2,
+            beta1,
+            beta2,
         )
         return losses, norms
 

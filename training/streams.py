@@ -19,6 +19,10 @@ Purpose = Literal[
     "validation",  # the held-out sets, from the study's held_out_seed
     "test",
     "harder",
+    "probes",  # matrices that diagnostics are recorded on, from the same seed, and what goes with
+    "probe noise",  # them: noise of the two losses,
+    "probe negatives",  # random negatives,
+    "probe directions",  # and directions that solutions are projected on
     "reference fit",  # matrices the reference predictors are fitted on
     "sampler start",  # noise the sampler starts from
 ]

@@ -81,6 +81,8 @@ class IREDTrainer:
 
         from training.allocator import keep_freed_memory
         from training.checkpoint import Checkpoints
+        from training.diagnostics import NAME as DIAGNOSTICS
+        from training.diagnostics import save_diagnostics
         from training.evaluate import evaluation_size, score
         from training.loop import train_stack
         from training.progress import EvaluationWatch
@@ -112,14 +114,30 @@ class IREDTrainer:
                     return  # asked to stop: the runs have not ended
         details = _details(stack, state.seconds, time.monotonic() - trained_at)
         details["resumed_from_step"] = checkpoints.resumed_step
+        if state.records:
+            details["diagnostics_seconds"] = state.records.seconds
         for index, run in enumerate(runs):
             metrics = scores.metrics[index] if scores else {}
             failure = failures[index] or _not_finite(metrics)
+            diagnostics: Mapping[str, float] = {}
+            if state.records and not failure:
+                diagnostics, failure = save_diagnostics(stack, state.records, index, run.directory)
             if failure or scores is None:
                 checkpoints.discard(index)
                 yield Outcome(run.run_id, failure=failure, details=details)
-            else:
-                yield Outcome(run.run_id, None, metrics, scores.references, scores.digests, details)
+                continue
+            artefacts = {"diagnostics": DIAGNOSTICS} if diagnostics else {}
+            digests = scores.digests
+            yield Outcome(
+                run.run_id,
+                None,
+                metrics,
+                scores.references,
+                digests,
+                details,
+                diagnostics,
+                artefacts,
+            )
 
 
 def _not_finite(metrics: Mapping[str, Measurement]) -> str | None:

@@ -49,6 +49,25 @@ def python_path(submission: Submission) -> str:
 
 
 @dataclass(frozen=True)
+class FollowUp:
+    """A small job about to be submitted that runs one command once others have ended."""
+
+    token: str
+    name: str
+    """Job name; holds the token, so that the job is found again whatever happens."""
+    comment: str
+    folder: Path
+    """Where its script and log go."""
+    workspace: Path
+    command: tuple[str, ...]
+    after: tuple[str, ...]
+    """Ids of the jobs it waits for, however they end; all of them were live a moment ago."""
+    begin_min: int
+    """It does not start before so many minutes from now."""
+    profile_name: str
+
+
+@dataclass(frozen=True)
 class Submitted:
     """What names a submitted job for good."""
 
@@ -104,6 +123,22 @@ class Scheduler(Protocol):
             PipelineError: the scheduler refuses the request as it is; nothing was submitted.
         """
 
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """Submit a job that runs a command once others have ended, or at a time.
+
+        Raises:
+            HeldError: a limit is reached; nothing was submitted.
+            SchedulerUnreachableError: no answer; the job may exist, look for its token.
+            PipelineError: the scheduler refuses the request, or knows no such jobs.
+        """
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """Have a follow-up that waits for a time wait for jobs instead.
+
+        Raises:
+            SchedulerUnreachableError: no answer, or it has begun already.
+        """
+
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """Status of every task of every job (by token).
 
@@ -118,8 +153,10 @@ class Scheduler(Protocol):
             SchedulerUnreachableError: no answer; nothing may be concluded.
         """
 
-    def cancel(self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]]) -> None:
-        """End what is queued or running of these tasks (by token) of the jobs.
+    def cancel(
+        self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
+    ) -> None:
+        """End what is queued or running of the jobs, or of these of their tasks (by token).
 
         Raises:
             SchedulerUnreachableError: no answer.

@@ -1,4 +1,4 @@
-"""Calls of Slurm's client commands: each bounded by a time-out, each in plain C locale."""
+"""Calls of Slurm's client commands, each bounded by a time-out."""
 
 import os
 import subprocess
@@ -6,33 +6,53 @@ import subprocess
 from pipeline.errors import SchedulerUnreachableError
 
 TIMEOUT_S = 60
+_ENVIRONMENT = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}  # what users set changes output
+
+
+class ClientError(Exception):
+    """A client failed or gave no answer in time: "squeue: its words"."""
+
+
+def call(*command: str, timeout_s: float = TIMEOUT_S) -> str:
+    """Return what a client prints.
+
+    Raises:
+        FileNotFoundError: it is not on PATH.
+        ClientError: it failed, or gave no answer in `timeout_s` seconds.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **_ENVIRONMENT},
+        )
+    except subprocess.TimeoutExpired:
+        raise ClientError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
+    except PermissionError as error:
+        raise ClientError(f"{command[0]}: {error.strerror}") from None
+    if done.returncode != 0:
+        words = " ".join((done.stderr or done.stdout).replace("*", " ").split())
+        raise ClientError(f"{command[0]}: {words or f'exit code {done.returncode}'}")
+    return done.stdout
 
 
 def run(*command: str) -> str:
-    """Output of a Slurm command.
+    """Output of a Slurm command that a step cannot do without.
 
     Raises:
         SchedulerUnreachableError: it is missing, failed or gave no answer in time.
     """
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        return call(*command)
     except FileNotFoundError:
         raise no_slurm() from None
-    except subprocess.TimeoutExpired:
-        raise SchedulerUnreachableError(
-            f"{command[0]} gave no answer in {TIMEOUT_S} s; nothing was changed, try again later"
-        ) from None
-    if done.returncode != 0:
-        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise SchedulerUnreachableError(f"{command[0]}: {words}; nothing was changed")
-    return done.stdout
+    except ClientError as error:
+        raise SchedulerUnreachableError(f"{error}; nothing was changed, try again later") from None
 
 
 def attempt(*command: str) -> str | None:

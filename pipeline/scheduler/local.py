@@ -20,13 +20,17 @@ import psutil
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import node_name
-from pipeline.scheduler.base import Submission, Submitted, TaskStatus, python_path
+from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus, python_path
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
 PROCESS_FILE = "process.json"
+NO_QUEUE = (
+    "--auto leaves a job in a cluster's queue, and this profile is this machine alone, where no "
+    "job can wait for others; `pipeline advance --watch` stays and does the same"
+)
 _CONTROLLER = "submitit.local._local"
 _STOP_GRACE_S = 5.0
 _POLL_S = 0.05
@@ -70,6 +74,24 @@ class LocalScheduler:
             raise PipelineError(f"the task could not be started; see {console}")
         return started
 
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """There is no queue here in which a job could wait for others.
+
+        Raises:
+            PipelineError: always.
+        """
+        del request, profile
+        raise PipelineError(NO_QUEUE)
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """There is no follow-up here.
+
+        Raises:
+            PipelineError: always.
+        """
+        del job_id, after
+        raise PipelineError(NO_QUEUE)
+
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """A task runs as long as one of its processes does.
 
@@ -93,14 +115,18 @@ class LocalScheduler:
         except FileNotFoundError:
             return None
 
-    def cancel(self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]]) -> None:
+    def cancel(
+        self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
+    ) -> None:
         """Ask the processes to stop (SIGTERM), then end what is left.
 
         Raises:
             SchedulerUnreachableError: the tasks were started on another machine.
         """
         _refuse_other_hosts(jobs.values())
-        chosen = {token: job for token, job in jobs.items() if tasks[token]}  # of one task each
+        chosen = {
+            t: job for t, job in jobs.items() if tasks is None or tasks[t]
+        }  # of one task each
         processes = [process for family in _processes(chosen).values() for process in family]
         _send(processes, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_GRACE_S

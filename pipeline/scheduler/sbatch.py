@@ -10,8 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import submitit
@@ -20,6 +19,7 @@ from submitit.core import utils
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.scheduler.base import HeldError, Submission, Submitted
 from pipeline.scheduler.commands import TIMEOUT_S, no_slurm
+from pipeline.scheduler.environment import outside_any_job
 from pipeline.scheduler.refusals import Kind, recognise
 from pipeline.worker import run_task
 
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 _SLICE_S = 0.25
 """sbatch says once that the controller takes no jobs now, sleeps a second, and tries again."""
 _RETRYING = b"sleeping and retrying"
-_OWN_VARIABLES = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
 _SHOWN = (
     "partition", "account", "qos", "gres", "constraint", "time", "mem", "cpus_per_task",
 )  # fmt: skip
-_MAY_EXIST = (
+MAY_EXIST = (
     "the job may exist all the same: "
     "the next `pipeline advance` looks for it before it submits anything"
 )
@@ -47,20 +46,31 @@ def submit_array(submission: Submission, profile: "SlurmProfile") -> Submitted:
         SchedulerUnreachableError: no answer; the job may exist, look for its token.
         PipelineError: Slurm refuses the request as it is; nothing was submitted.
     """
-    parameters = _parameters(submission, profile)
+    arguments = [(str(submission.workspace), str(file)) for file in submission.task_files]
+    return submit_calls(run_task, arguments, submission, profile)
+
+
+def submit_calls(
+    function: Callable[..., object],
+    arguments: Sequence[tuple[Any, ...]],
+    submission: Submission,
+    profile: "SlurmProfile",
+) -> Submitted:
+    """Submit calls of a function as the elements of one job; raises as `submit_array` does."""
+    parameters = sbatch_parameters(submission, profile)
     # -P: what lies in the working directory must not come before the snapshot on PYTHONPATH.
     python = f"{shlex.quote(sys.executable)} -P"
     executor = _Executor(submission.folder, python=python)
     executor.update_parameters(**parameters)
-    workspaces = [str(submission.workspace)] * len(submission.task_files)
     try:
-        jobs = executor.map_array(run_task, workspaces, [str(f) for f in submission.task_files])
-    except _RefusedError as error:
-        raise _meaning(str(error), parameters, submission, profile) from None
+        jobs = executor.map_array(function, *zip(*arguments, strict=True))
+    except RefusedError as error:
+        raise _meaning(str(error), parameters, submission, profile, len(arguments)) from None
     return Submitted(str(jobs[0].job_id).partition("_")[0])
 
 
-def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
+    """What submitit is told, so that a job has what its profile says."""
     wanted = {
         "job_name": submission.name,
         "comment": submission.comment,
@@ -76,7 +86,7 @@ def _parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, An
         "array_parallelism": profile.array_parallelism,
         "signal_delay_s": profile.signal_lead_s,
         "setup": [*profile.setup, *_own_setup(submission)],
-        "additional_parameters": {"chdir": str(submission.workspace)},
+        "additional_parameters": {**profile.sbatch, "chdir": str(submission.workspace)},
         "stderr_to_stdout": True,
     }
     # submitit sets a wckey of its own, which clusters that track wckeys refuse.
@@ -99,7 +109,7 @@ def _pickle_name(index: int | str) -> str:
     return f"task-{index}.pkl"
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """sbatch failed, with these words."""
 
 
@@ -116,25 +126,25 @@ class _Executor(submitit.SlurmExecutor):
             self.parameters["map_count"] = len(delayed_submissions)
         script = self.folder / "submission.sh"
         script.write_text(self._make_submission_file_text(self._submitit_command_str, ""))
-        job_id = self._get_job_id_from_submission_command(_sbatch(script))
+        job_id = self._get_job_id_from_submission_command(sbatch([str(script)]))
         return [submitit.SlurmJob(folder=self.folder, job_id=job_id)]
 
 
-def _sbatch(script: Path) -> str:
+def sbatch(arguments: Sequence[str]) -> str:
     """What sbatch printed.
 
     Raises:
-        _RefusedError: it failed, or was stopped while it waited for a controller that takes no
+        RefusedError: it failed, or was stopped while it waited for a controller that takes no
             jobs now.
         SchedulerUnreachableError: it is missing, or gave no answer in time; the job may exist.
     """
     try:
         process = subprocess.Popen(
-            ["sbatch", str(script)],
+            ["sbatch", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=outside_any_job(),
         )
     except FileNotFoundError:
         raise no_slurm() from None
@@ -144,7 +154,7 @@ def _sbatch(script: Path) -> str:
         finally:
             process.kill()
     if process.returncode:
-        raise _RefusedError(err.decode(errors="replace") or f"exit code {process.returncode}")
+        raise RefusedError(err.decode(errors="replace") or f"exit code {process.returncode}")
     return out.decode(errors="replace")
 
 
@@ -156,35 +166,29 @@ def _communicate(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
         except subprocess.TimeoutExpired as waiting:
             words = waiting.stderr or b""
         if _RETRYING in words:  # asleep, its request turned down: nothing is under way
-            raise _RefusedError(words.decode(errors="replace"))
+            raise RefusedError(words.decode(errors="replace"))
         if time.monotonic() > deadline:
-            raise SchedulerUnreachableError(f"sbatch gave no answer in {TIMEOUT_S} s; {_MAY_EXIST}")
-
-
-def _environment() -> dict[str, str]:
-    """Ours without the variables of a job that we may run in: sbatch would hand them on."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("SLURM_") or name in _OWN_VARIABLES
-    }
+            raise SchedulerUnreachableError(f"sbatch gave no answer in {TIMEOUT_S} s; {MAY_EXIST}")
 
 
 def _meaning(
-    text: str, parameters: Mapping[str, Any], submission: Submission, profile: "SlurmProfile"
+    text: str,
+    parameters: Mapping[str, Any],
+    submission: Submission,
+    profile: "SlurmProfile",
+    tasks: int,
 ) -> Exception:
     """What a failed sbatch is to the caller."""
     words, refusal = " ".join(text.split()), recognise(text)
     if refusal.kind is Kind.UNREACHABLE:
-        return SchedulerUnreachableError(f"sbatch: {words}; {_MAY_EXIST}")
+        return SchedulerUnreachableError(f"sbatch: {words}; {MAY_EXIST}")
     if refusal.kind in (Kind.LIMIT, Kind.BUSY):
         return HeldError(words, fewer_may_fit=refusal.kind is Kind.LIMIT)
     keys = ", ".join(f"{key} ({_shown(getattr(profile, key))})" for key in refusal.keys)
     change = f"change {keys} of profile {submission.profile_name} in slurm/profiles.toml"
     remedy = "; ".join(part for part in (change if keys else "", refusal.remedy) if part)
     return PipelineError(
-        f"sbatch refuses the job: {words}; {remedy}; "
-        f"it was: {_command_line(parameters, len(submission.task_files))}"
+        f"sbatch refuses the job: {words}; {remedy}; it was: {_command_line(parameters, tasks)}"
     )
 
 

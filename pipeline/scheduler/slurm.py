@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.scheduler.base import Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus
 from pipeline.scheduler.commands import attempt, no_slurm, run
 from pipeline.scheduler.slurm_query import query
 from pipeline.state import JobRecord
@@ -40,6 +40,19 @@ class SlurmScheduler:
         assert profile.backend == "slurm"
         return submit_array(submission, profile)
 
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """Submit a small job with --dependency=afterany or --begin."""
+        from pipeline.scheduler.follow_up import submit_follow_up
+
+        assert profile.backend == "slurm"
+        return submit_follow_up(request, profile)
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """One scontrol update."""
+        from pipeline.scheduler import follow_up
+
+        follow_up.aim(job_id, after)
+
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """Live tasks as squeue tells them, others as sacct does, the rest as scontrol does."""
         return query(jobs)
@@ -56,9 +69,13 @@ class SlurmScheduler:
                 return Submitted(job_id.partition("_")[0])
         return None
 
-    def cancel(self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]]) -> None:
+    def cancel(
+        self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
+    ) -> None:
         """One scancel for all."""
-        ids = [name for token, job in jobs.items() for name in _names(job, tasks[token])]
+        everything = {token: range(len(job.tasks)) for token, job in jobs.items()}
+        chosen = everything if tasks is None else tasks
+        ids = [name for token, job in jobs.items() for name in _names(job, chosen[token])]
         if ids:
             run("scancel", *ids)
 

@@ -25,6 +25,8 @@ _WAITING = {
 
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
+_REST = -1
+"""In place of an index: all elements of the array that are not told of one by one."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,14 @@ def parse_sacct(text: str, ours: Iterable[str]) -> dict[TaskId, Row]:
             continue
         status = _accounted(fields)
         if index.startswith("["):
-            ranges |= {(job_id, i): Row(fields[6], status) for i in indices(index)}
+            if (job_id, _REST) not in ranges or status.state is TaskState.ENDED:
+                ranges[job_id, _REST] = Row(fields[6], status)
             continue
         current = (job_id, _index(index))
         known[current] = Row(fields[6], _after(known.get(current), status))
-    # A range speaks of elements that wait, or were cancelled while they did; it may be out of
-    # date, so that an element's own row comes first.
+    # A range speaks of elements that wait, or were cancelled while they did. It may be out of
+    # date, so that an element's own row comes first; and long ones are cut short
+    # ("12_[1,3,...]"), so that it stands for all elements without a row.
     return ranges | known
 
 
@@ -177,12 +181,13 @@ def _ours(
     ids: Mapping[tuple[str, int], Sequence[TaskId]], rows: Mapping[TaskId, Row]
 ) -> dict[tuple[str, int], TaskStatus]:
     """Rows by token and task, those left out whose job has our id but not our token."""
-    return {
-        key: rows[task_id].status
-        for key, names in ids.items()
-        for task_id in names
-        if task_id in rows and key[0] in rows[task_id].name
-    }
+    found: dict[tuple[str, int], TaskStatus] = {}
+    for key, names in ids.items():
+        for task_id in (*names, (names[0][0], _REST)):
+            if task_id in rows and key[0] in rows[task_id].name:
+                found[key] = rows[task_id].status
+                break
+    return found
 
 
 def _accounted(fields: Sequence[str]) -> TaskStatus:

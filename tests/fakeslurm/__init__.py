@@ -1,4 +1,4 @@
-"""A fake Slurm for tests: sbatch, squeue, sacct, scancel, srun, scontrol and sinfo for PATH.
+"""A fake Slurm for tests: sbatch, squeue, sacct, scancel, srun, scontrol, sinfo and sacctmgr.
 
 What they print was compared, to the letter, with Slurm 22.05.8. Jobs really run, as processes of
 this machine, so code that submits, polls, cancels and requeues runs unchanged.

@@ -11,7 +11,7 @@ from pathlib import Path
 from .model import ClientError, Config, Reply
 from .store import Cluster, log_call
 
-PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "srun", "scontrol", "sinfo")
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "srun", "scontrol", "sinfo", "sacctmgr")
 NO_CONTACT = "Unable to contact slurm controller (connect failure)"
 TIMED_OUT = "Socket timed out on send/recv operation"
 DOWN = (
@@ -52,9 +52,11 @@ def call(directory: Path, argv: list[str]) -> Reply:
 
 
 def _out_of_order(config: Config, argv: list[str]) -> Reply | None:
-    """Returns what a client says when slurmctld is dead or frozen; sacct does not need it."""
+    """Returns what a client says when slurmctld is dead or frozen; accounting does without it."""
     program, *words = argv
-    if not (config.unreachable or config.frozen) or program == "sacct" or "--version" in words:
+    if not (config.unreachable or config.frozen) or "--version" in words:
+        return None
+    if program in ("sacct", "sacctmgr"):
         return None
     text = NO_CONTACT if config.unreachable else TIMED_OUT
     if program == "sbatch":

@@ -28,7 +28,7 @@ main({argument})
 
 
 class FakeSlurm:
-    """A Slurm cluster in a folder: seven programs for PATH, and jobs that really run.
+    """A Slurm cluster in a folder: eight programs for PATH, and jobs that really run.
 
     Job ids are given as sbatch and squeue write them: ``12``, ``"12_3"``; an array's id means
     all of its elements. Everything that was started dies with `stop`, or with this process.

@@ -29,9 +29,19 @@ class Config:
     partitions: dict[str, int] = field(  # name -> MaxTime in minutes; the first is the default
         default_factory=lambda: {"main": 60, "low": 60, "grace": 60, "short": 1}
     )
+    partition_settings: dict[str, dict[str, str]] = field(default_factory=dict)  # as scontrol shows
     default_minutes: int = 10
+    features: str = "(null)"
+    drained: list[int] = field(
+        default_factory=list
+    )  # nodes by number; jobs start there all the same
     accounts: list[str] = field(default_factory=lambda: ["lab"])
     qos: list[str] = field(default_factory=lambda: ["normal"])
+    # What sacctmgr shows of limits, by its column names; `max_submit` is what really holds.
+    qos_limits: dict[str, dict[str, str]] = field(default_factory=dict)
+    user_limits: dict[str, str] = field(default_factory=dict)
+    account_limits: dict[str, dict[str, str]] = field(default_factory=dict)
+    enforced: str = "associations,limits,qos"
     # What it refuses or holds back.
     max_array_size: int = 1001  # Slurm's default; the largest index is one less
     max_array_tasks: int | None = None  # of SchedulerParameters
@@ -45,6 +55,7 @@ class Config:
     requeue_delay: float = 0.2
     preempt_grace: float = 0.0  # with preempt_send_user_signal: the job's --signal, then TERM
     min_job_age: float = 300.0
+    clock_skew_s: float = 0.0  # the controller's clock is ahead by this much
     # Accounting.
     sacct_lag: float = 0.0
     sacct: str = "up"  # or "disabled", "down", "empty"

@@ -53,7 +53,7 @@ def main(cluster: Cluster, argv: list[str]) -> Reply:
         problem = check(given, spec, config, cluster)
         if not problem and "test-only" in given:
             return Reply(err=_forecast(cluster.new_id(), spec))
-        _register(cluster, given, spec, state="FAILED" if problem else "PENDING")
+        _register(cluster, given, spec, config, "FAILED" if problem else "PENDING")
     if problem:
         raise ClientError(problem)
     cluster.wake_scheduler()
@@ -197,7 +197,7 @@ def _forecast(number: int, spec: Submission) -> str:
     )
 
 
-def _register(cluster: Cluster, given: Given, spec: Submission, state: str = "PENDING") -> None:
+def _register(cluster: Cluster, given: Given, spec: Submission, config: Config, state: str) -> None:
     now = time.time()
     spec.job_id = cluster.new_id()
     cluster.add_submission(spec)
@@ -208,8 +208,9 @@ def _register(cluster: Cluster, given: Given, spec: Submission, state: str = "PE
         job.reason = job.pending_reason = "JobHeldUser" if job.held else "None"
         match = re.fullmatch(r"now\+(\d+)(second|minute|hour|day)?s?", given.get("begin", ""))
         if match:
-            unit = {None: 1, "second": 1, "minute": 60, "hour": 3600, "day": 86400}[match[2]]
-            job.begin_time = now + int(match[1]) * unit
+            minute = config.seconds_per_minute
+            units = {"second": 1, "minute": minute, "hour": 60 * minute, "day": 1440 * minute}
+            job.begin_time = now + int(match[1]) * units.get(match[2] or "second", 1)
             job.reason = job.pending_reason = "BeginTime"
         if state == "FAILED":
             job.reason, job.exit_code = "BadConstraints", 1

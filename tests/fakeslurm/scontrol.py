@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 from . import accounting
 from .lifecycle import requeue, split
-from .model import FINISHED, NOT_AN_ARRAY, ClientError, Job, Reply, Submission
+from .model import FINISHED, NOT_AN_ARRAY, ClientError, Config, Job, Reply, Submission
 from .node import output_paths
 from .options import Options
 from .squeue import INVALID_ID, Entry, entries
@@ -69,7 +69,7 @@ def _show(cluster: Cluster, words: list[str], one_line: bool) -> Reply:
         found_names = [f"{match[1]}{n}" for n in parse_indices(match[2])[0]] if match else names
         return Reply("".join(f"{name}\n" for name in found_names))
     if kind.startswith("part"):
-        return _partitions(cluster, names)
+        return _partitions(cluster, names, one_line)
     raise ClientError(f"invalid entity:{kind} for keyword:show \n")
 
 
@@ -134,6 +134,7 @@ def _config_text(cluster: Cluster) -> str:
     storage = "none" if config.sacct == "disabled" else "slurmdbd"
     most = config.max_array_tasks
     settings = {
+        "AccountingStorageEnforce": config.enforced if storage != "none" else "none",
         "AccountingStorageType": f"accounting_storage/{storage}",
         "ClusterName": "lab",
         "EnforcePartLimits": "ALL" if config.enforce_part_limits else "NO",
@@ -147,26 +148,41 @@ def _config_text(cluster: Cluster) -> str:
         "SLURM_VERSION": "22.05.8",
     }
     lines = [f"{name:<24}= {value}\n" for name, value in settings.items()]
-    title = f"Configuration data as of {stamp(time.time())}\n"
+    title = f"Configuration data as of {stamp(time.time() + config.clock_skew_s)}\n"
     return title + "".join(lines) + "\n" + ALIVE
 
 
-def _partitions(cluster: Cluster, names: list[str]) -> Reply:
+def _partitions(cluster: Cluster, names: list[str], one_line: bool) -> Reply:
     config = cluster.config()
-    text = ""
-    for name, minutes in config.partitions.items():
-        if names and name not in names:
-            continue
-        default = "YES" if name == next(iter(config.partitions)) else "NO"
-        text += (
-            f"PartitionName={name}\n   AllocNodes=ALL Default={default} QoS=N/A\n"
-            f"   MaxNodes=UNLIMITED MaxTime={clock(minutes * 60, full=True)} MinNodes=0\n"
-            f"   Nodes=node[1-{config.nodes}]\n"
-            f"   State=UP TotalCPUs={config.cpus * config.nodes} TotalNodes={config.nodes}\n\n"
-        )
-    if not text:
+    shown = [name for name in config.partitions if not names or name in names]
+    if not shown:
         return Reply(f"Partition {names[0]} not found\n", code=1)
-    return Reply(text)
+    return Reply("".join(_partition_text(config, name, one_line) for name in shown))
+
+
+def _partition_text(config: Config, name: str, one_line: bool) -> str:
+    default = "YES" if name == next(iter(config.partitions)) else "NO"
+    longest = clock(config.partitions[name] * 60, full=True)
+    cpus, memory = config.cpus * config.nodes, config.memory_mb * config.nodes
+    gpus = f",gres/gpu={config.gpus * config.nodes}" if config.gpus else ""
+    text = f"""\
+PartitionName={name}
+AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL
+AllocNodes=ALL Default={default} QoS=N/A
+DefaultTime={clock(config.default_minutes * 60, full=True)} DisableRootJobs=NO ExclusiveUser=NO \
+GraceTime=0 Hidden=NO
+MaxNodes=UNLIMITED MaxTime={longest} MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED
+Nodes=node[1-{config.nodes}]
+PriorityJobFactor=1 PriorityTier=10 RootOnly=NO ReqResv=NO OverSubscribe=NO
+OverTimeLimit=NONE PreemptMode=OFF
+State=UP TotalCPUs={cpus} TotalNodes={config.nodes} SelectTypeParameters=NONE
+JobDefaults=(null)
+DefMemPerNode=UNLIMITED MaxMemPerNode=UNLIMITED
+TRES=cpu={cpus},mem={memory}M,node={config.nodes},billing={cpus}{gpus}"""
+    for key, value in config.partition_settings.get(name, {}).items():
+        text = re.sub(rf"\b{key}=\S*", f"{key}={value}", text)
+    lines = text.split("\n")
+    return " ".join(lines) + "\n" if one_line else "\n   ".join(lines) + "\n\n"
 
 
 Verb = Callable[[Cluster, list[Job], Job], str]
@@ -237,6 +253,8 @@ def _update(cluster: Cluster, words: list[str]) -> Reply:
             return "Job has already finished"
         if "endtime" in changes:
             job.deadline = parse_when(changes["endtime"], time.time())
+        if "starttime" in changes:
+            job.begin_time = parse_when(changes["starttime"], time.time())
         if "arraytaskthrottle" in changes:
             job.spec.throttle = int(changes["arraytaskthrottle"])
         known = {f.name for f in fields(Submission)} & changes.keys()

@@ -12,7 +12,8 @@ from .store import Cluster
 from .text import clock, format_indices
 
 OPTIONS = Options(
-    "sinfo", "Node.N format=o noheader.h partition=p states=t summarize.s nodes=n version.V all.a"
+    "sinfo",
+    "Node.N exact.e format=o noheader.h partition=p states=t summarize.s nodes=n version.V all.a",
 )
 DEFAULT_FORMAT = "%9P %.5a %.10l %.6D %.6t %N"
 SHORT = {"allocated": "alloc", "mixed": "mix"}
@@ -65,7 +66,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Group], str]]] = {
     "G": ("GRES", lambda g: g.gres),
     "c": ("CPUS", lambda g: str(g.config.cpus)),
     "m": ("MEMORY", lambda g: str(g.config.memory_mb)),
-    "f": ("AVAIL_FEATURES", lambda _: "(null)"),
+    "f": ("AVAIL_FEATURES", lambda g: g.config.features),
     "C": ("CPUS(A/I/O/T)", lambda g: g.cpus),
 }
 
@@ -103,6 +104,8 @@ def _groups(cluster: Cluster, partition: str, one_by_one: bool) -> list[Group]:
     found: dict[str, Group] = {}
     for number, cpus in used.items():
         state = "idle" if not cpus else "mixed" if cpus < config.cpus else "allocated"
+        if number in config.drained:
+            state = "draining" if cpus else "drained"
         key = f"{number}" if one_by_one else state
         group = found.setdefault(key, Group(config, partition, state, [], 0))
         group.nodes.append(number)

@@ -167,6 +167,45 @@ def test_settings_can_be_read_from_scontrol(fake_slurm: FakeSlurm) -> None:
     assert out("scontrol", "show", "hostnames", "node[1-2,4]") == "node1\nnode2\nnode4\n"
 
 
+def test_partitions_nodes_and_limits_are_shown_as_slurm_does(fake_slurm: FakeSlurm) -> None:
+    """One line per partition from scontrol, per shape of node from sinfo, limits from sacctmgr."""
+    fake_slurm.configure(
+        partitions={"main": 60},
+        drained=[2],
+        qos=["normal", "capped"],
+        qos_limits={"capped": {"MaxWall": "00:30:00", "MaxSubmitJobsPerUser": "4"}},
+        user_limits={"MaxSubmitJobs": "50"},
+    )
+    assert out("scontrol", "--all", "--oneliner", "show", "partition") == (
+        "PartitionName=main AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL"
+        " Default=YES QoS=N/A DefaultTime=00:10:00 DisableRootJobs=NO ExclusiveUser=NO GraceTime=0"
+        " Hidden=NO MaxNodes=UNLIMITED MaxTime=01:00:00 MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED"
+        " Nodes=node[1-4] PriorityJobFactor=1 PriorityTier=10 RootOnly=NO ReqResv=NO"
+        " OverSubscribe=NO OverTimeLimit=NONE PreemptMode=OFF State=UP TotalCPUs=16 TotalNodes=4"
+        " SelectTypeParameters=NONE JobDefaults=(null) DefMemPerNode=UNLIMITED"
+        " MaxMemPerNode=UNLIMITED TRES=cpu=16,mem=16000M,node=4,billing=16,gres/gpu=8\n"
+    )
+    assert sorted(out("sinfo", "-h", "-a", "-e", "-o", "%R|%T|%D|%c|%m|%G|%f").splitlines()) == [
+        "main|drained|1|4|4000|gpu:a100:2|(null)",
+        "main|idle|3|4|4000|gpu:a100:2|(null)",
+    ]
+    columns = "format=Name,MaxWall,MaxSubmitJobsPerUser"
+    assert out("sacctmgr", "-P", "show", "qos", columns) == (
+        "Name|MaxWall|MaxSubmitPU\nnormal||\ncapped|00:30:00|4\n"
+    )
+    columns = "format=Account,ParentName,MaxSubmitJobs"
+    assert out("sacctmgr", "-nP", "show", "assoc", "where", "user=", columns) == (
+        "root||\nlab|root|\n"
+    )
+    fake_slurm.configure(sacct="disabled")
+    done = run("sacctmgr", "-nP", "show", "qos", "format=Name")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "You are not running a supported accounting_storage plugin\n"
+        "Only 'accounting_storage/slurmdbd' is supported.\n"
+    )
+
+
 def test_comment_reaches_accounting_with_the_end_of_the_job(fake_slurm: FakeSlurm) -> None:
     """sacct has no comment of a job that still runs: a token belongs in the job's name."""
     run("sbatch", "--comment=token", "-J", "token", "--wrap", "sleep 60")

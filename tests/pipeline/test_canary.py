@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.advance import advance, preview
+from pipeline.advance import advance
 from pipeline.canary import Sighting, Standing, release_step, standing
+from pipeline.preview import preview
 from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace

@@ -1,5 +1,6 @@
 """What runs in the job: whatever the trainer does, each run ends with a result or a reason."""
 
+import hashlib
 import json
 import os
 import signal
@@ -79,6 +80,12 @@ def patched(workspace: Workspace, old: str, new: str) -> Site:
     return open_site(workspace, None)
 
 
+def recorded(diagnostics: str, artefacts: str) -> str:
+    """The line of a trainer that records more than metrics."""
+    more = f"diagnostics={diagnostics}, artefacts={artefacts}"
+    return f"outcome = self._outcome(run); vars(outcome).update({more}); yield outcome"
+
+
 def test_results_carry_all_that_a_report_traces(site: Site) -> None:
     """Run, config, attempt, code, versions, data and seconds stand in each result."""
     worker = started(site)
@@ -96,6 +103,8 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         assert len(result.code.source_digest) == 64
         assert result.device_s == pytest.approx(result.wall_s / 2)
         assert result.data_digests
+        assert result.diagnostics == {}
+        assert result.artefacts == {}
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
 
@@ -109,6 +118,9 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         ('metrics={"loss": value, "other_loss": value}', "metrics={}", "gave no loss"),
         ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
         ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
+        ("yield self._outcome(run)", recorded("{}", '{"features": "gone"}'), "No such file"),
+        ("yield self._outcome(run)", recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
+        ("yield self._outcome(run)", recorded('{"gap": 1e999}', "{}"), "finite number"),
     ],
 )
 def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
@@ -123,6 +135,24 @@ def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
     for folder in folders(workspace).values():
         assert words in (reason(folder) or "")
         assert not (folder / "result.json").exists()
+
+
+def test_what_a_trainer_records_stands_in_the_result(workspace: Workspace) -> None:
+    """Its numbers by name, its files by their digests."""
+    write = '(run.directory / "x.npz").write_bytes(b"numbers"); '
+    recording = recorded('{"gap": 0.5}', '{"features": "x.npz"}')
+    worker = started(patched(workspace, "yield self._outcome(run)", write + recording))
+    _, errors = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, errors
+    for folder in folders(workspace).values():
+        found = read_result(folder / "result.json")
+        assert found is not None
+        assert found[0].diagnostics == {"gap": 0.5}
+        (what,) = found[0].artefacts
+        artefact = found[0].artefacts[what]
+        assert (what, artefact.file) == ("features", "x.npz")
+        assert artefact.sha256 == hashlib.sha256(b"numbers").hexdigest()
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])

@@ -18,6 +18,18 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+HOLD = Path(__file__).with_name("hold")
+"""While this file is there, beside the workspace's copy of this one, no run takes a step more."""
+
+
+class Lift(BaseModel):
+    """Settings in a table of their own; both move the loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    height: float = 0.0
+    turns: int = 0
+
 
 class ToyConfig(BaseModel):
     """Config of one toy run."""
@@ -26,6 +38,7 @@ class ToyConfig(BaseModel):
 
     steps: int = 5
     handicap: float = 0.0
+    lift: Lift = Lift()
     step_s: float = 0.0
     fail_at: int | None = None
     """Step at which the loss becomes nan."""
@@ -72,7 +85,7 @@ class ToyTrainer:
     """Satisfies the trainer protocol."""
 
     config_type: ClassVar[type[BaseModel]] = ToyConfig
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "other_loss")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "other_loss", "test_loss")
 
     def stack_key(self, config: ToyConfig) -> str:
         """All toy runs of equal length stack."""
@@ -99,6 +112,8 @@ class ToyTrainer:
                 total += loss
                 context.report(run, step=step, total_steps=config.steps, values={"loss": loss})
                 time.sleep(config.step_s)
+                while HOLD.exists() and not context.should_stop():
+                    time.sleep(0.05)
             yield self._outcome(run, first, total)
 
     def _outcome(self, run: Run, first: int, total: float) -> ToyOutcome:
@@ -106,10 +121,13 @@ class ToyTrainer:
             return ToyOutcome(run.run_id, failure=f"loss is nan at step {run.config.fail_at}")
         shared = random.Random(run.seed).gauss(0, 0.01)  # equal seeds share their luck
         own = random.Random(run.run_id).gauss(0, 0.002)
-        value = ToyMeasurement(1.0 + run.config.handicap + shared + own)
+        lift = run.config.lift
+        floor = run.config.handicap + lift.height + 0.01 * lift.turns
+        value = ToyMeasurement(1.0 + floor + shared + own)
+        test = ToyMeasurement(1 + floor + shared + own / 2)
         return ToyOutcome(
             run.run_id,
-            metrics={"loss": value, "other_loss": value},
+            metrics={"loss": value, "other_loss": value} | {"test_loss": test},
             references={"loss": {"zero": ToyMeasurement(1.5)}},
             data_digests={"validation": hashlib.sha256(b"toy").hexdigest()},
             details={

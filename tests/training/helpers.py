@@ -29,6 +29,30 @@ TINY: dict[str, Any] = {
     "curve_size": 8,
 }
 
+# Every strategy with its kinds, small enough for the tests' batch of 8; by a name for each.
+MININGS: dict[str, dict[str, Any]] = {
+    "none": {"strategy": "none"},
+    "random": {"strategy": "random"},
+    "adversarial": {"strategy": "adversarial"},
+    "part adversarial": {"strategy": "adversarial", "fraction": 0.5},
+    "part natural": {"strategy": "adversarial", "fraction": 0.25, "filler": "natural"},
+    "part random": {"strategy": "adversarial", "fraction": 0.75, "filler": "random"},
+    "steps ramp": {"strategy": "curriculum", "ramp": "opt_steps", "start": 0},
+    "steps ramp down": {"strategy": "curriculum", "ramp": "opt_steps", "start": 4},
+    "noise ramp": {"strategy": "curriculum", "ramp": "noise_scale", "start": 5},
+    "weight ramp": {
+        "strategy": "curriculum",
+        "ramp": "contrastive_weight",
+        "start": 0,
+        "ramp_share": 0.8,
+        "fraction": 0.5,
+        "filler": "natural",
+    },
+    "hardest natural": {"strategy": "hardest_n", "candidates": 5, "kept": 2},
+    "hardest random": {"strategy": "hardest_n", "candidates": 3, "source": "random"},
+    "ohem": {"strategy": "ohem", "kept_share": 0.4},
+}
+
 
 def config(**changes: Any) -> IREDConfig:
     """Return a config that trains in milliseconds."""
@@ -79,14 +103,19 @@ def weights(layout: Layout, seeds: list[int]) -> Tensor:
     return torch.stack([initial_weights(seed, layout) for seed in seeds]).double()
 
 
-def batch(models: int, size: int, n: int, diffusion_steps: int, seed: int = 0) -> Batch:
-    """Return an arbitrary batch in float64 with all kinds of noise."""
+def batch(
+    models: int, size: int, n: int, diffusion_steps: int, seed: int = 0, negatives: int = 1
+) -> Batch:
+    """Return an arbitrary batch in float64 with all kinds of noise, `negatives` of a sample."""
     g = torch.Generator().manual_seed(seed)
     R = 2 * torch.rand(models, size, n, n, generator=g, dtype=torch.float64) - 1
     A = 2 * R @ R.mT + 0.5 * torch.eye(n, dtype=torch.float64)
     t = torch.randint(diffusion_steps, (models, size), generator=g)
-    noise = torch.randn(3, models, size, n * n, generator=g, dtype=torch.float64)
-    return Batch(A.flatten(2), torch.linalg.inv(A).flatten(2), t, *noise)
+    eps, contrast, drawn = (
+        torch.randn(models, count * size, n * n, generator=g, dtype=torch.float64)
+        for count in (1, 1, negatives)
+    )
+    return Batch(A.flatten(2), torch.linalg.inv(A).flatten(2), t, eps, contrast, drawn)
 
 
 def draws_of(batch: Batch, index: int) -> oracle.Draws:

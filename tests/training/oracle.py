@@ -4,6 +4,7 @@ Written from the paper and the public release's behaviour, sharing no code with 
 the names of the parameters. Slow on purpose: nothing is reused, cached or written out by hand.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -25,16 +26,20 @@ def time_features(t: Tensor) -> Tensor:
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
-def energy(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """E(A, x, t) of each sample, (B,)."""
+def hidden(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the hidden layers, (B, h) each."""
     time = torch.nn.functional.gelu(time_features(t) @ p["T1"].T + p["t1"]) @ p["T2"].T + p["t2"]
     gain2, bias2 = (time @ p["F2"].T + p["f2"]).chunk(2, dim=1)
     gain3, bias3 = (time @ p["F3"].T + p["f3"]).chunk(2, dim=1)
     first = torch.cat([p["W1A"], p["W1x"]], dim=1)
     h1 = swish(torch.cat([A, x], dim=1) @ first.T + p["b1"])
     h2 = swish((h1 @ p["W2"].T + p["b2"]) * (1 + gain2) + bias2)
-    h3 = swish((h2 @ p["W3"].T + p["b3"]) * (1 + gain3) + bias3)
-    return ((h3 @ p["W4"].T + p["b4"]) ** 2).sum(1)
+    return h1, h2, swish((h2 @ p["W3"].T + p["b3"]) * (1 + gain3) + bias3)
+
+
+def energy(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """E(A, x, t) of each sample, (B,)."""
+    return ((hidden(p, A, x, t)[2] @ p["W4"].T + p["b4"]) ** 2).sum(1)
 
 
 def energy_gradient(p: Parameters, A: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -115,7 +120,7 @@ class Draws:
     t: Tensor
     eps: Tensor
     contrast_eps: Tensor
-    negatives: Tensor
+    negatives: Tensor  # (M B, D), M for each sample
 
 
 @dataclass
@@ -126,8 +131,28 @@ class Setting:
     contrastive_weight: float = 0.5
     opt_steps: int = 2
     noise_scale: float = 3.0
+    fraction: float = 1.0
+    filler: str = "none"
+    ramp: str = ""
+    start: float = 0.0
+    ramp_share: float = 1.0
+    candidates: int = 8
+    kept: int = 1
+    source: str = "natural"
+    kept_share: float = 0.5
     diffusion_steps: int = 10
     quirks: bool = False
+
+    def at(self, step: int, steps: int) -> "Setting":
+        """What a curriculum is in a step: adversarial mining that is not yet hard."""
+        if self.strategy != "curriculum":
+            return self
+        done = min((step - 1) / (steps * self.ramp_share), 1)
+        target = getattr(self, self.ramp)
+        value = self.start + done * (target - self.start)
+        if self.ramp == "opt_steps":
+            value = math.floor(value) if target > self.start else math.ceil(value)
+        return dataclasses.replace(self, strategy="adversarial", **{self.ramp: value})
 
 
 @dataclass
@@ -146,22 +171,63 @@ def losses(p: Parameters, draws: Draws, setting: Setting) -> Losses:
     A, y, t = draws.A, draws.y, draws.t
     root, rest = s.root[t][:, None], s.root_rest[t][:, None]
     estimate = energy_gradient(p, A, root * y + rest * draws.eps, t)
-    denoising = ((estimate - draws.eps) ** 2).mean()
+    errors = ((estimate - draws.eps) ** 2).mean(1)
+    denoising = errors.mean()
     if setting.strategy == "none":
         return Losses(denoising, denoising, None, 0.0)
-    reverted = 0.0
-    if setting.strategy == "random":
-        negative = draws.negatives.clamp(-2, 2)
-    else:
-        start = root * y + rest * setting.noise_scale * draws.contrast_eps
-        end, reverted = inner_steps(p, s, A, start, t, setting.opt_steps, quirks=setting.quirks)
-        negative = (s.per_root[t][:, None] * end).clamp(-2, 2)
-    energy_positive = energy(p, A, root * y + rest * draws.contrast_eps, t)
-    energy_negative = energy(p, A, root * negative + rest * draws.contrast_eps, t)
-    pairs = torch.stack([-energy_positive, -energy_negative], dim=1)
-    contrastive = torch.nn.functional.cross_entropy(pairs, torch.zeros(len(y), dtype=torch.int64))
+    if setting.strategy == "ohem":
+        hardest = errors.detach().argsort(descending=True)
+        kept = hardest[: round(setting.kept_share * len(y))]
+        return Losses(errors[kept].mean(), denoising, None, 0.0)
+    found, reverted = negatives(p, s, draws, setting)
+    pairs = [(b, negative) for b in range(len(y)) for negative in found[b]]
+    of = torch.tensor([b for b, _ in pairs])
+    noise = rest[of] * draws.contrast_eps[of]
+    positive, negative = root[of] * y[of], root[of] * torch.stack([x for _, x in pairs])
+    energy_positive = energy(p, A[of], positive + noise, t[of])
+    energy_negative = energy(p, A[of], negative + noise, t[of])
+    energies = torch.stack([-energy_positive, -energy_negative], dim=1)
+    target = torch.zeros(len(pairs), dtype=torch.int64)
+    each = torch.nn.functional.cross_entropy(energies, target, reduction="none")
+    shares = torch.tensor([1 / len(found[b]) / len(y) for b, _ in pairs], dtype=torch.float64)
+    contrastive = (shares * each).sum()
     total = denoising + setting.contrastive_weight * contrastive
     return Losses(total, denoising, contrastive, reverted)
+
+
+def negatives(
+    p: Parameters, s: Schedule, draws: Draws, setting: Setting
+) -> tuple[list[list[Tensor]], float]:
+    """Return the negatives of each sample, and the share of their inner steps that was reverted."""
+    A, y, t, eps = draws.A, draws.y, draws.t, draws.contrast_eps
+    size = len(y)
+    root, rest = s.root[t][:, None], s.root_rest[t][:, None]
+    drawn = draws.negatives.clamp(-2, 2)
+    if setting.strategy == "random":
+        return [[drawn[b]] for b in range(size)], 0.0
+    if setting.strategy == "hardest_n":
+        found = []
+        for b in range(size):
+            numbers = range(setting.candidates)
+            if setting.source == "natural":
+                candidates = [y[(b + 1 + m) % size] for m in numbers]
+            else:
+                candidates = [drawn[m * size + b] for m in numbers]
+            noisy = torch.stack([root[b] * c + rest[b] * eps[b] for c in candidates])
+            energies = energy(p, A[b].expand_as(noisy), noisy, t[b].expand(len(noisy)))
+            order = sorted(numbers, key=energies.tolist().__getitem__)
+            found.append([candidates[m] for m in order[: setting.kept]])
+        return found, 0.0
+    mined = round(setting.fraction * size)
+    begin = (root * y + rest * setting.noise_scale * eps)[:mined]
+    end, reverted = inner_steps(
+        p, s, A[:mined], begin, t[:mined], setting.opt_steps, quirks=setting.quirks
+    )
+    result = [[row] for row in (s.per_root[t[:mined]][:, None] * end).clamp(-2, 2)]
+    for b in range(mined, size):
+        filler = {"none": [], "natural": [y[(b + 1) % size]], "random": [drawn[b]]}
+        result.append(filler[setting.filler])
+    return result, reverted
 
 
 def sample(

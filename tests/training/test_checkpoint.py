@@ -15,13 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.helpers import FakeContext, FakeRun, config, scratch
+from tests.training.helpers import MININGS, FakeContext, FakeRun, config, scratch
 from training import checkpoint
 from training.config import IREDConfig
 from training.outcome import Outcome
 from training.trainer import IREDTrainer
 
-STRATEGIES = ["none", "random", "adversarial"]
+# One of each kind of stream, loop and loss that a stopped run has to take up again.
+STRATEGIES = ["none", "random", "adversarial", "part random", "steps ramp", "weight ramp", "ohem"]
 
 
 def runs_of(settings: list[IREDConfig], seeds: list[int]) -> list[FakeRun]:
@@ -87,7 +88,7 @@ def unstopped(strategy: str) -> tuple[list[Outcome], FakeContext, list[FakeRun]]
     """Train a stack without a stop, once per strategy."""
     if strategy not in _unstopped:
         settings = [
-            config(mining={"strategy": strategy}, steps=9, curve_every=4, learning_rate=rate)
+            config(mining=MININGS[strategy], steps=9, curve_every=4, learning_rate=rate)
             for rate in (1e-2, 1e-2, 1e-3)
         ]
         runs = runs_of(settings, SEEDS)
@@ -95,7 +96,7 @@ def unstopped(strategy: str) -> tuple[list[Outcome], FakeContext, list[FakeRun]]
     return _unstopped[strategy]
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     strategy=st.sampled_from(STRATEGIES),
     stops=st.lists(st.integers(min_value=0, max_value=14), min_size=1, max_size=3),

@@ -9,9 +9,17 @@ from torch import Tensor
 from tests.training import oracle
 from tests.training.helpers import batch, draws_of, parameters_of, relative_error, weights
 from training.batches import Batch
-from training.config import AdversarialMining, Mining, NoMining, RandomMining
 from training.diffusion import cosine_schedule
 from training.loss import Losses, loss_and_gradient
+from training.strategies import (
+    AdversarialMining,
+    HardestMining,
+    HardExamples,
+    Mining,
+    NoMining,
+    RandomMining,
+    drawn_negatives,
+)
 from training.time_table import embedding
 from training.weights import Layout, Weights, unflatten
 
@@ -24,6 +32,14 @@ STRATEGIES: list[Mining] = [
     AdversarialMining(),
     AdversarialMining(opt_steps=0),
     AdversarialMining(opt_steps=5, noise_scale=0.5),
+    AdversarialMining(fraction=0.3),
+    AdversarialMining(fraction=0.3, filler="natural"),
+    AdversarialMining(fraction=0.85, filler="random", opt_steps=3),
+    HardestMining(),
+    HardestMining(candidates=19, kept=3),
+    HardestMining(candidates=6, kept=2, source="random"),
+    HardExamples(),
+    HardExamples(kept_share=0.05),
 ]
 
 
@@ -84,9 +100,8 @@ def test_losses_and_gradients_equal_autograd_at_initial_weights(
 ) -> None:
     """Every loss and parameter gradient of a stack equals double backward, model by model."""
     layout = Layout(features=16, width=24)
-    assert_equals_oracle(
-        weights(layout, [0, 1, 2]), layout, batch(3, 20, 4, T), mining, quirks=quirks
-    )
+    drawn = batch(3, 20, 4, T, negatives=max(1, drawn_negatives(mining)))
+    assert_equals_oracle(weights(layout, [0, 1, 2]), layout, drawn, mining, quirks=quirks)
 
 
 @pytest.mark.parametrize("quirks", [False, True])

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from tests.training.helpers import config
+from tests.training.helpers import MININGS, config
 from training.batches import Batch, BatchSource
 from training.stack import Stack
 from training.streams import Purpose, generator, normal
@@ -37,23 +37,30 @@ def test_a_runs_draws_do_not_depend_on_its_stack() -> None:
 
 def test_equal_seeds_share_data_noise_and_weights_across_conditions() -> None:
     """Mining draws come from streams of their own, so no condition sees other data for them."""
-    none, random, adversarial = (
-        batches([7], mining={"strategy": strategy})
-        for strategy in ("none", "random", "adversarial")
-    )
-    for a, b, c in zip(none, random, adversarial, strict=True):
-        for name in ("A", "y", "t", "eps"):
-            assert torch.equal(getattr(a, name), getattr(b, name))
-            assert torch.equal(getattr(a, name), getattr(c, name))
-        assert b.contrast_eps is not None
-        assert c.contrast_eps is not None
-        assert torch.equal(b.contrast_eps, c.contrast_eps)
-        assert a.contrast_eps is a.negatives is c.negatives is None
-    first, second = (
-        Stack([config(mining={"strategy": strategy})], [7], CPU).initial_weights()
-        for strategy in ("none", "adversarial")
-    )
-    assert torch.equal(first, second)
+    reference = batches([7], mining=MININGS["random"])
+    for name, mining in MININGS.items():
+        for ours, theirs in zip(batches([7], mining=mining), reference, strict=True):
+            for part in ("A", "y", "t", "eps"):
+                assert torch.equal(getattr(ours, part), getattr(theirs, part)), (name, part)
+            assert (ours.contrast_eps is None) == (name in ("none", "ohem"))
+            if ours.contrast_eps is not None:
+                assert theirs.contrast_eps is not None
+                assert torch.equal(ours.contrast_eps, theirs.contrast_eps), name
+            assert (ours.negatives is None) == ("random" not in name)
+    weights = [Stack([config(mining=m)], [7], CPU).initial_weights() for m in MININGS.values()]
+    assert all(torch.equal(weights[0], other) for other in weights)
+
+
+def test_a_random_filler_is_what_random_mining_would_draw() -> None:
+    """So the two differ in the samples that are mined, and in nothing else."""
+    for a, b in zip(
+        batches([7], mining=MININGS["random"]),
+        batches([7], mining=MININGS["part random"]),
+        strict=True,
+    ):
+        assert a.negatives is not None
+        assert b.negatives is not None
+        assert torch.equal(a.negatives, b.negatives)
 
 
 def test_precision_changes_rounding_and_nothing_else() -> None:

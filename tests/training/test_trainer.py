@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.trainer import Trainer
-from tests.training.helpers import FakeContext, FakeRun, config
+from tests.training.helpers import MININGS, FakeContext, FakeRun, config
 from training import progress
 from training.outcome import Outcome
 from training.stack import Stack
@@ -47,10 +47,10 @@ def test_planning_loads_neither_torch_nor_the_pipeline() -> None:
     assert json.loads(answer.stdout) == []
 
 
-@pytest.mark.parametrize("strategy", ["none", "random", "adversarial"])
+@pytest.mark.parametrize("strategy", MININGS)
 def test_outcomes_hold_what_a_study_needs(strategy: str) -> None:
     """Every run gets each metric with its error and count, references, digests and facts."""
-    setting = config(mining={"strategy": strategy})
+    setting = config(mining=MININGS[strategy])
     outcomes, _ = train([FakeRun("a", 0, setting), FakeRun("b", 1, setting)])
     assert [outcome.run_id for outcome in outcomes] == ["a", "b"]
     for outcome in outcomes:

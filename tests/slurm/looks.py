@@ -1,0 +1,61 @@
+"""What a test looks at: the state of the study, and the cluster's own word on its jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pipeline.state import JobRecord, State
+from pipeline.store import StateStore
+from pipeline.workspace import Workspace
+from slurm.testcluster.cluster import Cluster
+
+WAIT_S = 60
+
+
+def state_of(workspace: Workspace) -> State:
+    """The state as it is stored now."""
+    state = StateStore(workspace.state_dir).load()
+    assert state is not None
+    return state
+
+
+def only_job(workspace: Workspace) -> tuple[str, JobRecord]:
+    """The one submission there is: its job id and its record."""
+    (job,) = state_of(workspace).jobs.values()
+    assert job.job_id is not None
+    return job.job_id, job
+
+
+def queue(cluster: Cluster) -> dict[str, str]:
+    """Live tasks as squeue tells them: "JOB" or "JOB_INDEX" to state."""
+    lines = cluster.run("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
+    return dict(line.split() for line in lines)
+
+
+def nodes_of(cluster: Cluster) -> dict[str, str]:
+    """Where running tasks run."""
+    text = cluster.run("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i %N")
+    return dict(line.split() for line in text.splitlines())
+
+
+def accounted(cluster: Cluster, job_id: str, *options: str) -> list[str]:
+    """States of a job's elements as accounting has them, in the order of the elements."""
+    text = cluster.run(
+        "sacct", "--noheader", "--parsable2", "--allocations", *options,
+        f"--jobs={job_id}", "--format=State",
+    )  # fmt: skip
+    return [line.split()[0] for line in text.splitlines()]
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:
+    """Return once the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def wait_until_training(workspace: Workspace, runs: int = 1) -> None:
+    """Wait until so many runs have taken a step: Slurm says RUNNING long before."""
+    wait_for(lambda: len(list(workspace.runs_dir.glob("*/*/metrics.jsonl"))) >= runs)

@@ -1,0 +1,89 @@
+"""Slurm's daemons die, hang and come back while a study is under way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pipeline.state import RunStatus, State
+from pipeline.workspace import Workspace
+from slurm.testcluster.cluster import Cluster
+from tests.pipeline.conftest import Cli
+from tests.slurm.conftest import hold, release, temporary_cluster, use
+from tests.slurm.looks import only_job, queue, state_of, wait_for, wait_until_training
+
+
+def done_at_the_first_try(state: State) -> bool:
+    """Whether every run is done, and none was submitted twice."""
+    return {(run.status, run.tries) for run in state.runs.values()} == {(RunStatus.DONE, 1)}
+
+
+def test_a_controller_that_dies_costs_nothing_but_time(
+    study: Workspace, cluster: Cluster, cli: Cli
+) -> None:
+    """Meanwhile exit 4 and unchanged state; the tasks go on, and later the study completes."""
+    hold(study)
+    controller = cluster.daemon("slurmctld")
+    assert cli("advance").returncode == 0
+    wait_until_training(study)
+    seen_at = time.time()  # slurmctld writes its state late; what it did not write it would lose
+    wait_for(lambda: (cluster.folder.state / "job_state").stat().st_mtime > seen_at)
+    stored = (study.state_dir / "pipeline.json").read_bytes()
+    controller.kill()
+
+    for command in ("advance", "status"):
+        silent = cli(command)
+        assert silent.returncode == 4, silent.stdout
+        assert "Unable to contact slurm controller" in silent.stderr
+    assert (study.state_dir / "pipeline.json").read_bytes() == stored
+
+    release(study)  # the tasks end, and there is nobody to tell
+    wait_for(lambda: len(list(study.runs_dir.glob("pilot/*/result.json"))) == 2)
+    controller.start()
+    assert cli("advance", "--watch").returncode == 0
+    assert done_at_the_first_try(state_of(study))
+
+
+def test_a_job_whose_sbatch_timed_out_is_adopted_not_submitted_again(
+    study: Workspace, cluster: Cluster, cli: Cli
+) -> None:
+    """A hanging controller takes the job after sbatch has given up; its token tells it is ours."""
+    hold(study)
+    controller = cluster.daemon("slurmctld")
+    controller.freeze()
+    timed_out = cli("advance")
+    controller.thaw()
+
+    assert timed_out.returncode == 4
+    assert "Socket timed out" in timed_out.stderr
+    (job,) = state_of(study).jobs.values()
+    assert job.job_id is None
+    wait_for(lambda: queue(cluster))
+    assert "found job" in cli("advance").stdout
+    job_id, _ = only_job(study)
+    assert list(queue(cluster)) == [job_id]
+
+
+def test_a_study_completes_while_accounting_is_down(
+    study: Workspace, cluster: Cluster, cli: Cli
+) -> None:
+    """slurmdbd is killed: sacct fails at every look, and results decide all the same."""
+    cluster.daemon("slurmdbd").kill()
+
+    assert cli("advance", "--watch").returncode == 0
+    assert done_at_the_first_try(state_of(study))
+
+
+def test_a_study_completes_on_a_cluster_without_accounting(
+    study: Workspace, cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sacct is disabled; a second cluster, which the first one does not notice."""
+    pids = [cluster.daemon(name).process for name in ("slurmctld", "node1")]
+    with temporary_cluster(accounting=False, nodes=2) as other:
+        use(other, monkeypatch)
+        assert cli("advance", "--watch").returncode == 0
+        assert done_at_the_first_try(state_of(study))
+        assert not queue(cluster)
+    assert [cluster.daemon(name).process for name in ("slurmctld", "node1")] == pids
+    assert None not in pids
