@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic import model_validator as check
 
 from pipeline.errors import PipelineError
+from pipeline.failures.policy import FailurePolicy
 from pipeline.scheduler.sbatch_options import check_options
 from pipeline.study_file import Name
 from pipeline.toml_file import read_toml
@@ -67,6 +68,8 @@ class _Profile(StrictModel):
     signal_lead_s: Annotated[int, Field(ge=0, le=65_535)] = 30
     """Seconds before the time limit at which a task is told to checkpoint and stop."""
     poll_interval_s: Annotated[float, Field(gt=0)]
+    failures: FailurePolicy = Field(default_factory=FailurePolicy)
+    """What is done about failed runs."""
 
     @check(mode="after")
     def _warned_while_running(self) -> Self:
@@ -126,6 +129,8 @@ class SlurmProfile(_Profile):
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
+    exclude: list[SlurmName] = Field(default_factory=list)
+    """Nodes that are never used; those that failed lately are left out beside them."""
     setup: list[SetupLine] = Field(default_factory=list)
     """Lines of shell that run before the task, word for word."""
     sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)

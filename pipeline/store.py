@@ -12,14 +12,18 @@ from typing import Any
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.failures.kinds import FailureClass
 from pipeline.files import append_line, sync_dir, write_atomic, write_error
 from pipeline.state import (
     SCHEMA_VERSION,
+    BadNode,
     FollowUpRecord,
     GateRecord,
+    Incarnation,
     JobRecord,
     OverrideRecord,
     PhaseRecord,
+    RunFailure,
     RunRecord,
     RunStatus,
     Selection,
@@ -133,6 +137,7 @@ def encode(state: State) -> bytes:
         ("phases", state.phases),  # in the study's order, which is the order they run in
         ("runs", dict(sorted(state.runs.items()))),
         ("jobs", dict(sorted(state.jobs.items()))),
+        ("bad_nodes", dict(sorted(state.bad_nodes.items()))),
     ]
     scalars = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in dict(tables)}
     parts = [f'  "{name}": {json.dumps(_plain(value))}' for name, value in scalars.items()]
@@ -181,6 +186,7 @@ def decode(data: dict[str, Any]) -> State:
             "phases": {k: _phase(v) for k, v in data["phases"].items()},
             "runs": {k: _run(v) for k, v in data["runs"].items()},
             "jobs": {k: _job(v) for k, v in data["jobs"].items()},
+            "bad_nodes": {k: BadNode(**_classed(v, "kind")) for k, v in data["bad_nodes"].items()},
             "follow_up": _follow_up(data.get("follow_up")),
         }
     )
@@ -197,11 +203,13 @@ def _phase(data: dict[str, Any]) -> PhaseRecord:
 
 def _run(data: dict[str, Any]) -> RunRecord:
     status = _RUN_STATUS[data.get("status", RunStatus.PLANNED)]
-    return RunRecord(**{**data, "status": status, "unread": tuple(data.get("unread", ()))})
+    data = {**_classed(data, "failure"), "status": status}
+    return RunRecord(**{**data, "unread": tuple(data.get("unread", ()))})
 
 
 def _job(data: dict[str, Any]) -> JobRecord:
-    return JobRecord(**{**data, "tasks": tuple(_task(task) for task in data["tasks"])})
+    data = {**data, "tasks": tuple(_task(task) for task in data["tasks"])}
+    return JobRecord(**{**data, "excluded": tuple(data.get("excluded", ()))})
 
 
 def _follow_up(data: dict[str, Any] | None) -> FollowUpRecord | None:
@@ -212,5 +220,16 @@ def _follow_up(data: dict[str, Any] | None) -> FollowUpRecord | None:
 
 
 def _task(data: dict[str, Any]) -> TaskRecord:
-    state = TaskState(data.get("state", TaskState.QUEUED))
-    return TaskRecord(**{**data, "runs": tuple(data["runs"]), "state": state})
+    fields_ = {**data, "runs": tuple(data["runs"])}
+    fields_["state"] = TaskState(data.get("state", TaskState.QUEUED))
+    if "earlier" in data:
+        fields_["earlier"] = tuple(Incarnation(**item) for item in data["earlier"])
+    if "failures" in data:
+        failures = (RunFailure(**_classed(item, "kind")) for item in data["failures"])
+        fields_["failures"] = tuple(failures)
+    return TaskRecord(**fields_)
+
+
+def _classed(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """The data with the class of a failure in place of its name."""
+    return {**data, key: FailureClass(data[key])} if data.get(key) is not None else data

@@ -218,8 +218,13 @@ class _Task:
     def _fail(self, run_id: str, message: str) -> None:
         del self._open[run_id]
         self._failures.append(f"{run_id}: {message}")
+        ended = datetime.now(UTC)
         failure = FailureFile(
-            run_id=run_id, attempt=self._attempt, message=one_line(message), at=datetime.now(UTC)
+            run_id=run_id,
+            attempt=self._attempt,
+            message=one_line(message),
+            at=ended,
+            wall_s=(ended - self._started).total_seconds(),
         )
         self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +63,7 @@ poll_interval_s = 0.2
 canary = false
 """
 
+WAIT_S = 60
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -143,3 +145,19 @@ def state_of(workspace: Workspace) -> State:
 def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
     """The statuses that occur in a phase."""
     return {run.status for run in state_of(workspace).runs_of(phase).values()}
+
+
+def add_policy(workspace: Workspace, profile: str = "cluster", **settings: object) -> None:
+    """Write settings of the failure policy into the workspace's profile."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    lines = [f"{name} = {str(value).lower()}" for name, value in settings.items()]
+    text = path.read_text(encoding="utf-8")
+    path.write_text("\n".join([text, f"[profiles.{profile}.failures]", *lines, ""]))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Poll until something holds; it must within a minute."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)

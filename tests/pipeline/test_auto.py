@@ -13,7 +13,6 @@ from collections.abc import Callable
 import pytest
 
 from pipeline import auto, chain
-from pipeline.advance import Step
 from pipeline.decisions import Decisions
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.scheduler.environment import outside_any_job
@@ -27,6 +26,7 @@ from pipeline.state import (
     TaskRecord,
     TaskState,
 )
+from pipeline.step import Step
 from pipeline.store import StateStore, decode, encode
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
