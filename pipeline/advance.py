@@ -16,11 +16,12 @@ from pipeline.errors import PipelineError
 from pipeline.gates import closed_gates, evaluate
 from pipeline.lock import exclusive
 from pipeline.observe import observe
-from pipeline.plan import RunSpec, pack, plan_study
+from pipeline.plan import RunSpec, pack, plan_phase
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
 from pipeline.reconcile import Event, reconcile
 from pipeline.replan import replanned
+from pipeline.select import selected
 from pipeline.site import Site, fresh
 from pipeline.state import GateRecord, RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
@@ -170,7 +171,7 @@ def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None
 def _decide(site: Site, step: Step, decisions: Decisions) -> None:
     """Write down what a person decided; the report is to say so."""
     if decisions.accept_failed:
-        _refuse_for_a_canary(site, step.state)
+        _refuse_behind_canary(site, step.state)
     state, events, said = decided(step.state, site.study.file.phases, decisions, now())
     if events:
         _save(site, step, state, events)
@@ -178,13 +179,13 @@ def _decide(site: Site, step: Step, decisions: Decisions) -> None:
         step.report_is_stale = True
 
 
-def _refuse_for_a_canary(site: Site, state: State) -> None:
-    """Nobody does without runs that were never submitted.
+def _refuse_behind_canary(site: Site, state: State) -> None:
+    """A phase whose first task failed has runs that were never tried: nothing to accept yet.
 
     Raises:
-        PipelineError: the current phase's first task failed, and the others wait for it.
+        PipelineError: the current phase is held by its canary.
     """
-    phase = next((p for p in site.study.file.phases if not is_complete(state, p)), None)
+    phase = next((name for name in site.study.file.phases if not is_complete(state, name)), None)
     if phase and (held := canary.held_words(site.workspace, state, phase)):
         raise PipelineError(
             f"{held}; mend the cause and `pipeline retry`, or set canary = false in "
@@ -235,17 +236,19 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
         record, analysed=digest, completed_at=record.completed_at or now(), gates=gates
     )
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
+    state, made = selected(site, state, phase)
     publish(site.workspace, site.study, state)
     step.report_is_stale = False
     events = [{"event": "analysed", "phase": phase, "input": digest}]
-    _save(site, step, state, [*events, *_closed_events(phase, gates)])
+    _save(site, step, state, [*events, *made, *_closed_events(phase, gates)])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
+    step.did += [f"{phase}: selected {event['cell']}" for event in made]
 
 
 def _evaluated(site: Site, state: State, phase: str) -> tuple[GateRecord, ...]:
     """What the gates of a complete phase come to."""
+    from pipeline.analyse import plan_of  # imports scipy
     from pipeline.collect import table_of
-    from pipeline.gather import plan_of  # imports scipy
 
     table = table_of(site.workspace, site.study, state, phase)
     return evaluate(site.study.file.phases[phase].gates, table, plan_of(site.study))
@@ -303,8 +306,8 @@ def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
     """Runs of the phase that nobody has submitted yet, in the order of the plan."""
     return [
         spec
-        for key, spec in plan_study(site.study).items()
-        if spec.phase == phase and state.runs[key].status is RunStatus.PLANNED
+        for spec in plan_phase(site.study, phase, state.selections)
+        if state.runs[spec.key].status is RunStatus.PLANNED
     ]
 
 

@@ -358,8 +358,5 @@ def _tell(line: str) -> None:
 def _exit_for(view: "StatusView") -> None:
     if view.attention:
         failed = sum(p.runs["failed"] for p in view.phases if p.status == "attention")
-        if not failed:
-            raise NeedsPersonError("a closed gate needs a person, see above")
-        raise NeedsPersonError(
-            f"{failed} failed {'run needs' if failed == 1 else 'runs need'} a person, see above"
-        )
+        words = f"{failed} failed {'run needs' if failed == 1 else 'runs need'}"
+        raise NeedsPersonError(f"{words if failed else 'the study needs'} a person, see above")

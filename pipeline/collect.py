@@ -1,5 +1,6 @@
 """Reads what runs left in their folders; accepts a result only from the current attempt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.analysis.table import (
@@ -80,13 +81,13 @@ def table_of(workspace: Workspace, study: Study, state: State, phase: str) -> Re
         PipelineError: an accepted result is gone, or is no longer the file that was accepted.
     """
     rows, holes = [], []
-    runs = {spec.key: state.runs[spec.key] for spec in plan_phase(study, phase)}
+    runs = {spec.key: state.runs[spec.key] for spec in plan_phase(study, phase, state.selections)}
     for key, run in runs.items():
         if run.status is RunStatus.DONE:
             rows.append(_row(workspace, key, run))
         else:
-            holes.append(Hole(run.condition, run.seed, _reason(run), run.reason or ""))
-    planned = tuple((run.condition, run.seed) for run in runs.values())
+            holes.append(Hole(run.arm, run.seed, _reason(run), run.reason or ""))
+    planned = tuple((run.arm, run.seed) for run in runs.values())
     return ResultTable(phase, planned, tuple(rows), tuple(holes))
 
 
@@ -107,7 +108,7 @@ def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
     result, content = found
     if digest_of(content) != run.result_digest:
         raise PipelineError(f"{path}: was changed after it was accepted; {_MEND}")
-    return row_of(result, workspace.relative(path))
+    return replace(row_of(result, workspace.relative(path)), condition=run.arm)
 
 
 def row_of(result: RunResult, path: str) -> RunRow:

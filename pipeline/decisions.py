@@ -59,6 +59,8 @@ def decided(
 
 def is_complete(state: State, phase: str) -> bool:
     """True when no run of the phase can bring anything more."""
+    if state.phases[phase].awaits is not None:
+        return False
     ended = {RunStatus.DONE}
     if state.phases[phase].accepted_failed:
         ended.add(RunStatus.FAILED)

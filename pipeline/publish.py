@@ -47,8 +47,16 @@ def render(workspace: Workspace, study: Study, state: State) -> dict[Path, bytes
     from pipeline.report import render_report
 
     report = gather(workspace, study, state)
-    labels = {condition.name: condition.label for condition in report.conditions}
-    drawn = [figures_of(phase.analysis, labels, report.marks(phase)) for phase in report.phases]
+    drawn = [
+        figures_of(
+            phase.analysis,
+            report.names,
+            report.marks(phase),
+            phase.curves,
+            phase.selection.candidate if phase.selection else "",
+        )
+        for phase in report.phases
+    ]
     figures = {workspace.figures_dir / name: svg for of in drawn for name, svg in of.items()}
     phases = tuple(
         replace(phase, figures=tuple(workspace.relative(workspace.figures_dir / n) for n in of))

@@ -107,12 +107,12 @@ class RunResult(StrictModel):
     """SHA-256 of each held-out set, by its name."""
     details: dict[str, str | int | float]
     """What the trainer adds for the record: device, precision, parameters, ..."""
-    unread_keys: list[ConfigKey] = Field(default_factory=list)
-    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     diagnostics: dict[str, float] = Field(default_factory=dict)
     """Numbers that explain rather than score the run; the trainer documents names and units."""
     artefacts: dict[str, Artefact] = Field(default_factory=dict)
     """Files of results beside this one, by what they are."""
+    unread_keys: list[ConfigKey] = Field(default_factory=list)
+    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

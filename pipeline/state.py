@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
+from pipeline.cells import arm_name
+
 SCHEMA_VERSION = 1
 FORBID_UNKNOWN = {"extra": "forbid", "allow_inf_nan": False}
 
@@ -72,6 +74,13 @@ class RunRecord:
     """Digest of what it measured alone: runs that agree in it have bit-identical results."""
     unread: tuple[str, ...] = ()
     """Config keys that the trainer never read."""
+    cell: str = ""
+    """Cell of a sweep: what its config has beyond its condition's, such as "opt_steps=2"."""
+
+    @property
+    def arm(self) -> str:
+        """Condition and cell in one name, unique in the phase."""
+        return arm_name(self.condition, self.cell)
 
     def moved(self, status: RunStatus, reason: str | None = None) -> "RunRecord":
         """The run in its next status; a transition that is not allowed is a bug."""
@@ -167,6 +176,23 @@ class OverrideRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a sweep hands on to later phases: made once, and not changed by later results."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    ranking: tuple[str, ...]
+    """Cells by the declared rule, the selected one first; arms by name."""
+    reference: str
+    """The arm of the reference condition that the same rule selects."""
+    arms_digest: str
+    """Of the sweep's arms; with other arms the selection is void."""
+    results_digest: str
+    """Of the results that it was made from."""
+    made_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRecord:
     """One phase of the study, in the study's order."""
 
@@ -179,15 +205,19 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
-    gates: tuple[GateRecord, ...] = ()
-    """What the phase's gates came to when it was last analysed."""
-    overrides: tuple[OverrideRecord, ...] = ()
+    selection: Selection | None = None
+    """Of a sweep, from its first analysis on."""
+    awaits: str | None = None
+    """Sweep whose selection this phase's runs depend on, while there is none."""
     canary_step: int | None = None
     """Step by which its first task lets the others go; None when they all went together."""
     canary_waiting: int = 0
     """Tasks that wait for it."""
     canary_released: bool = False
     """True once they may go, for good."""
+    gates: tuple[GateRecord, ...] = ()
+    """What the phase's gates came to when it was last analysed."""
+    overrides: tuple[OverrideRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +245,12 @@ class State:
     def runs_of(self, phase: str) -> dict[str, RunRecord]:
         """The phase's runs that the study asks for, by key."""
         return {key: run for key, run in self.runs.items() if run.phase == phase and run.in_plan}
+
+    @property
+    def selections(self) -> dict[str, Selection]:
+        """What sweeps have selected, by phase."""
+        found = {name: phase.selection for name, phase in self.phases.items()}
+        return {name: made for name, made in found.items() if made is not None}
 
     def live_jobs(self) -> dict[str, JobRecord]:
         """Submissions of which something may still be queued or running."""

@@ -79,7 +79,7 @@ class StatusView:
 
 def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) -> StatusView:
     """Describe a state that has just been brought up to date."""
-    names = [name for name in state.phases if state.runs_of(name)]
+    names = [name for name, phase in state.phases.items() if phase.awaits or state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
     finished = all(phase.status == "complete" for phase in phases)
     return StatusView(
@@ -116,14 +116,18 @@ def _attention(state: State, phases: list[PhaseView]) -> list[str]:
         for phase in phases
         for gate in phase.closed
     ]
+    lines += [
+        f"{name}: {phase.awaits} selected nothing, since no cell of it has a result at every seed"
+        for name, phase in state.phases.items()
+        if phase.awaits and _status(state, phase.awaits, _tally(state, phase.awaits)) == "complete"
+    ]
     if len(lines) > _MAX_ATTENTION:
         lines[_MAX_ATTENTION:] = [f"and {len(lines) - _MAX_ATTENTION} other reasons"]
     return lines
 
 
 def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
-    runs = state.runs_of(name)
-    tally = counts(runs.values())
+    runs, tally = state.runs_of(name), _tally(state, name)
     jobs = [job for job in state.jobs.values() if job.phase == name]
     closed = closed_gates(state, name)
     return PhaseView(
@@ -136,7 +140,13 @@ def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
     )
 
 
+def _tally(state: State, name: str) -> dict[str, int]:
+    return counts(state.runs_of(name).values())
+
+
 def _status(state: State, name: str, tally: dict[str, int]) -> str:
+    if state.phases[name].awaits:
+        return "not_started"
     accepted = state.phases[name].accepted_failed
     if tally["failed"] and not accepted:
         return "attention"
@@ -186,6 +196,9 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
         return "nothing to do: a follow-up job carries the study on by itself"
     if current.status == "analysis_due":
         return f"`pipeline advance` analyses {current.id}"
+    awaits = state.phases[current.id].awaits
+    if awaits:
+        return f"`pipeline retry` tries the failed runs of {awaits} again, so that it can select"
     if current.status == "not_started":
         return f"`pipeline advance` submits {current.id} to profile {state.profile}"
     return "`pipeline advance --watch` follows the runs and goes on by itself"

@@ -57,6 +57,42 @@ def test_a_study_walks_through_all_phases_and_then_nothing_changes(
     assert snapshot(workspace) == before
 
 
+SWEEP = """
+[phases.sweep]
+condition = "worse"
+seeds = "100-101"
+grid = { handicap = [0.2, 0.1, 0.3] }
+
+[phases.confirm]
+of = "sweep"
+seeds = "200-202"
+metric = "test_loss"
+"""
+
+
+def test_a_selected_setting_is_confirmed_and_then_nothing_changes(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """The confirmation's runs appear once the sweep is in; one more advance writes no byte."""
+    with workspace.study_file.open("a", encoding="utf-8") as file:
+        file.write(SWEEP)
+    assert "planned once sweep has selected" in cli("plan").stdout
+
+    done = cli("advance", "--watch")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sweep: selected worse [handicap=0.1]" in done.stdout
+    runs = state_of(workspace).runs_of("confirm")
+    assert {run.arm for run in runs.values()} == {"baseline", "worse [handicap=0.1]"}
+    assert {run.status for run in runs.values()} == {RunStatus.DONE}
+    report = workspace.report_file.read_text(encoding="utf-8")
+    assert "Selected: Handicapped, handicap = 0.1, by the declared rule" in report
+    wait_for(lambda: cli("advance").returncode == 0 and not state_of(workspace).live_jobs())
+    before = snapshot(workspace)
+    assert "nothing new" in cli("advance").stdout
+    assert snapshot(workspace) == before
+
+
 def test_status_json_keeps_its_contract(cli: Cli) -> None:
     """The keys that scripts rely on are there before and after the first step."""
     for _ in range(2):

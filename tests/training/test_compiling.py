@@ -1,7 +1,10 @@
 """Compiled or not: the decision, the fallback, and equal results."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from tests.training.helpers import FakeContext, FakeRun, config, relative_error
 from tests.training.test_checkpoint import assert_same_end, train
@@ -9,6 +12,9 @@ from training import checkpoint, compiling, stack
 from training.compiling import Compiler, worth_compiling
 from training.config import IREDConfig
 from training.evaluate import BLOCK
+from training.loop import train_stack
+from training.stack import Stack
+from training.strategies import MOST_RAMPED_STEPS
 from training.trainer import IREDTrainer
 
 CPU = torch.device("cpu")
@@ -18,6 +24,14 @@ CPU = torch.device("cpu")
 def always_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile however short the training is."""
     monkeypatch.setitem(compiling.WORTH_FLOP, "cpu", 0.0)
+
+
+@pytest.fixture
+def never_recompile() -> Iterator[None]:
+    """Fail where a compiled function is compiled again."""
+    # Not by monkeypatch: what that puts back, torch takes for deleted, and compiles no more.
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
 
 
 def test_only_long_trainings_are_compiled() -> None:
@@ -66,7 +80,7 @@ def test_functions_are_compiled_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("always_compile")
+@pytest.mark.usefixtures("always_compile", "never_recompile")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_a_compiled_run_is_exact_and_resumes_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
@@ -76,7 +90,6 @@ def test_a_compiled_run_is_exact_and_resumes_to_the_same_bits(
     Models that take turns, curves and scores all use what was compiled first.
     """
     monkeypatch.setattr(stack, "LARGE_LAYER", 0)
-    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
     setting = config(
         steps=12,
         precision="fp64",
@@ -104,3 +117,25 @@ def test_a_compiled_run_is_exact_and_resumes_to_the_same_bits(
             for r in (run, twin)
         )
         assert relative_error(ours, theirs) < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("always_compile")
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_curriculum_has_one_graph_for_each_number_of_inner_steps() -> None:
+    """Two of them here, and the run equals the uncompiled one; records compile nothing more."""
+    ramp = {"strategy": "curriculum", "start": 0, "opt_steps": 1}
+    setting = config(steps=8, precision="fp64", mining=ramp, diagnostics={"every": 4, "probes": 10})
+    torch.compiler.reset()
+    counters.clear()
+    compiled = Stack([setting], [0], CPU)
+    with torch.inference_mode():
+        weights = train_stack(compiled, lambda *_: None, lambda: False).weights
+    assert compiled.compiler.summary() == "yes"
+    # The sampler's two functions are not called on as few matrices as these.
+    assert counters["stats"]["unique_graphs"] == 2
+    assert torch._dynamo.config.recompile_limit > MOST_RAMPED_STEPS
+    compiling.WORTH_FLOP["cpu"] = 1e30
+    with torch.inference_mode():
+        plain = train_stack(Stack([setting], [0], CPU), lambda *_: None, lambda: False).weights
+    assert relative_error(weights, plain) < 1e-10
