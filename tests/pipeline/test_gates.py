@@ -166,6 +166,17 @@ def test_identical_results_of_different_configs_raise_an_alarm_for_each_pair() -
     )
 
 
+def test_cells_of_a_sweep_are_told_apart_by_their_names() -> None:
+    """An axis without effect: both cells of one condition stand in the alarm's name."""
+    one = replace(done("arm", 0, "x"), cell="rate=1")
+    other = replace(done("arm", 0, "x"), cell="rate=2", config_digest=DIGESTS["other"])
+    runs = {"sweep/a": one, "sweep/b": other}
+    (alarm,) = alarms_of(replace(state(), runs=runs), "pilot")
+
+    assert alarm.name == f"identical-results:{one.arm}={other.arm}"
+    assert one.arm != other.arm
+
+
 def test_results_of_two_seeds_or_of_one_config_may_agree() -> None:
     """Only a setting that changes nothing is suspicious."""
     twin = replace(done("arm", 0, "x"), config_digest=DIGESTS["base"])
