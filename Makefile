@@ -30,6 +30,7 @@ format: $(READY)
 
 bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m benchmarks.cli
+	$(BIN)/python -m benchmarks.validity
 
 figures: $(READY)  ## the pictures of the README
 	$(BIN)/python -m benchmarks.figures

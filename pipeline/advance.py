@@ -6,18 +6,24 @@ twice in a row changes nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from pipeline import canary, follow_up
+from pipeline.alarms import alarms_of
+from pipeline.decisions import NO_DECISION, Decisions, decided, is_complete
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.gates import closed_gates, evaluate
 from pipeline.lock import exclusive
 from pipeline.observe import observe
-from pipeline.plan import RunSpec, pack, plan_study
+from pipeline.plan import RunSpec, pack, plan_phase
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
-from pipeline.reconcile import Event, counts, reconcile
+from pipeline.reconcile import Event, reconcile
 from pipeline.replan import replanned
+from pipeline.select import selected
 from pipeline.site import Site, fresh
-from pipeline.state import RunStatus, State
+from pipeline.state import GateRecord, RunStatus, State
 from pipeline.submit import free_places, settle_intents, submit_runs
 from pipeline.words import and_more, count
 
@@ -36,26 +42,48 @@ class Step:
     began_at: str = field(default_factory=now)
 
 
-def advance(site: Site, on_wait: OnWait = lambda _: None, *, accept_failed: bool = False) -> Step:
+class Escort(Protocol):
+    """Goes along with a step, under its lock (see `pipeline.auto`)."""
+
+    def admit(self, state: State | None) -> None:
+        """Raise, before anything is done, when the step is not to be taken."""
+
+    def before_submission(self, site: Site, step: Step) -> None:
+        """Called before tasks are submitted."""
+
+    def leave(self, site: Site, step: Step) -> None:
+        """Called when all that the step could do is done."""
+
+
+def advance(
+    site: Site,
+    on_wait: OnWait = lambda _: None,
+    decisions: Decisions = NO_DECISION,
+    escort: Escort | None = None,
+) -> Step:
     """Carry the study one step on.
 
     Args:
         site: what to carry on; study.toml is read anew when it was edited.
         on_wait: told in words when another command holds the lock.
-        accept_failed: let the current phase be analysed without its failed runs, for good.
+        decisions: what a person decided on runs that failed and gates that are closed.
+        escort: goes along with the step.
 
     Raises:
         PipelineError: see the errors of loading, submitting and publishing.
     """
     with exclusive(site.workspace.lock_file, on_wait=on_wait):
+        if escort is not None:
+            escort.admit(site.store.load())
         site = fresh(site)
         step = _look(site)
-        if accept_failed:
-            _accept_failed(site, step)
-        _carry_on(site, step)
+        _decide(site, step, decisions)
+        _carry_on(site, step, escort)
         _freeze(site, step)
         if step.report_is_stale:
             publish(site.workspace, site.study, step.state)
+        if escort is not None:
+            escort.leave(site, step)
         return step
 
 
@@ -65,12 +93,16 @@ def preview(site: Site) -> Step:
     state, events = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(events))
     for phase in site.study.file.phases:
-        if _complete(state, phase):
+        if is_complete(state, phase):
             analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
             if not (analysed and outputs_exist(site.workspace)):
                 step.did.append(f"would analyse {phase} and render RESULTS.md")
+        if closed_gates(state, phase):
+            break
+        if is_complete(state, phase):
             continue
-        tasks = pack(site.study, _waiting(site, state, phase), site.profile.stack_size)
+        release = canary.admitted(site, state, phase, _waiting(site, state, phase))
+        tasks = pack(site.study, release.runs, site.profile.stack_size)
         free = free_places(site.profile, state)
         admitted = tasks if free is None else tasks[:free]
         if admitted:
@@ -116,12 +148,15 @@ def _look(site: Site) -> Step:
     stored = site.store.load()
     state, events = replanned(site.study, site.profile_name, stored)
     state, settled = settle_intents(site.workspace, state)
+    state, found = follow_up.settle(site.workspace, state)
+    settled += found
+    before = state
     state, seen = reconcile(state, observe(site.workspace, state))
     step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
     if any(event["event"] == "study changed" for event in events):
         step.notes.append("study.toml was edited since the last advance: planned anew")
     if state != stored:
-        _save(site, step, state, events + settled + seen)
+        _save(site, step, state, events + settled + seen + _raised_events(before, state))
     ended = (RunStatus.DONE, RunStatus.FAILED)
     step.report_is_stale = any(event.get("to") in ended for event in seen)
     return step
@@ -133,36 +168,42 @@ def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None
     site.store.record(events)
 
 
-def _accept_failed(site: Site, step: Step) -> None:
-    """Take the failed runs of the current phase as missing: a person's decision, recorded.
+def _decide(site: Site, step: Step, decisions: Decisions) -> None:
+    """Write down what a person decided; the report is to say so."""
+    if decisions.accept_failed:
+        _refuse_behind_canary(site, step.state)
+    state, events, said = decided(step.state, site.study.file.phases, decisions, now())
+    if events:
+        _save(site, step, state, events)
+        step.did += said
+        step.report_is_stale = True
+
+
+def _refuse_behind_canary(site: Site, state: State) -> None:
+    """A phase whose first task failed has runs that were never tried: nothing to accept yet.
 
     Raises:
-        PipelineError: nothing failed, or runs of the phase may still bring a result.
+        PipelineError: the current phase is held by its canary.
     """
-    phase = next((p for p in site.study.file.phases if not _complete(step.state, p)), None)
-    runs = step.state.runs_of(phase) if phase else {}
-    failed = [key for key, run in runs.items() if run.status is RunStatus.FAILED]
-    waiting = len(runs) - len(failed) - counts(runs.values())["done"]
-    if phase is None or not failed:
-        raise PipelineError("no phase waits for failed runs; there is nothing to accept")
-    if waiting:
+    phase = next((name for name in site.study.file.phases if not is_complete(state, name)), None)
+    if phase and (held := canary.held_words(site.workspace, state, phase)):
         raise PipelineError(
-            f"{phase}: {count(waiting, 'run')} may still bring a result; "
-            "accept what failed when they have ended"
+            f"{held}; mend the cause and `pipeline retry`, or set canary = false in "
+            f"[phases.{phase}] of study.toml to submit the others all the same"
         )
-    record = replace(step.state.phases[phase], accepted_failed=True)
-    state = replace(step.state, phases={**step.state.phases, phase: record})
-    _save(site, step, state, [{"event": "accepted failed", "phase": phase, "runs": failed}])
-    step.did.append(f"{phase}: goes on without {count(len(failed), 'failed run')}, as decided")
 
 
-def _carry_on(site: Site, step: Step) -> None:
-    """Walk the phases in order; each must be complete and analysed before the next begins."""
+def _carry_on(site: Site, step: Step, escort: Escort | None) -> None:
+    """Walk the phases in order; each must be analysed, its gates open, before the next begins."""
     for phase in site.study.file.phases:
-        if not _complete(step.state, phase):
-            _submit(site, step, phase)
+        complete = is_complete(step.state, phase)
+        if complete:
+            _analyse(site, step, phase)
+        if closed_gates(step.state, phase):
             return
-        _analyse(site, step, phase)
+        if not complete:
+            _submit(site, step, phase, escort)
+            return
 
 
 def _freeze(site: Site, step: Step) -> None:
@@ -190,23 +231,59 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
     record = step.state.phases[phase]
     if record.analysed == digest and outputs_exist(site.workspace):
         return
-    analysed = replace(record, analysed=digest, completed_at=record.completed_at or now())
+    gates = _evaluated(site, step.state, phase)
+    analysed = replace(
+        record, analysed=digest, completed_at=record.completed_at or now(), gates=gates
+    )
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
+    state, made = selected(site, state, phase)
     publish(site.workspace, site.study, state)
     step.report_is_stale = False
-    _save(site, step, state, [{"event": "analysed", "phase": phase, "input": digest}])
+    events = [{"event": "analysed", "phase": phase, "input": digest}]
+    _save(site, step, state, [*events, *made, *_closed_events(phase, gates)])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
+    step.did += [f"{phase}: selected {event['cell']}" for event in made]
 
 
-def _submit(site: Site, step: Step, phase: str) -> None:
-    waiting = _waiting(site, step.state, phase)
+def _evaluated(site: Site, state: State, phase: str) -> tuple[GateRecord, ...]:
+    """What the gates of a complete phase come to."""
+    from pipeline.analyse import plan_of  # imports scipy
+    from pipeline.collect import table_of
+
+    table = table_of(site.workspace, site.study, state, phase)
+    return evaluate(site.study.file.phases[phase].gates, table, plan_of(site.study))
+
+
+def _closed_events(phase: str, gates: Sequence[GateRecord]) -> list[Event]:
+    return [
+        {"event": "gate closed", "phase": phase, "gate": gate.name, "words": gate.words}
+        for gate in gates
+        if not gate.passed
+    ]
+
+
+def _raised_events(before: State, after: State) -> list[Event]:
+    """Alarms that the latest results raise and those before did not."""
+    events = []
+    for phase in after.phases:
+        known = alarms_of(before, phase) if phase in before.phases else ()
+        events += _closed_events(phase, [a for a in alarms_of(after, phase) if a not in known])
+    return events
+
+
+def _submit(site: Site, step: Step, phase: str, escort: Escort | None) -> None:
+    waiting = _let_go(site, step, phase, _waiting(site, step.state, phase))
     if not waiting:
         return
+    if escort is not None:
+        escort.before_submission(site, step)
     batch = submit_runs(site, step.state, phase, waiting)
     step.state = batch.state
+    step.notes += batch.notes
     if batch.tasks:
+        arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
         step.did.append(
-            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}{arrays}"
         )
     if batch.held:
         step.notes.append(
@@ -215,21 +292,23 @@ def _submit(site: Site, step: Step, phase: str) -> None:
         )
 
 
+def _let_go(site: Site, step: Step, phase: str, waiting: Sequence[RunSpec]) -> Sequence[RunSpec]:
+    """Those of the waiting runs that the phase's canary admits; what it shows is written down."""
+    release = canary.admitted(site, step.state, phase, waiting)
+    if release.record != step.state.phases[phase]:
+        state = replace(step.state, phases={**step.state.phases, phase: release.record})
+        _save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
+    step.did += release.told
+    return release.runs
+
+
 def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
     """Runs of the phase that nobody has submitted yet, in the order of the plan."""
     return [
         spec
-        for key, spec in plan_study(site.study).items()
-        if spec.phase == phase and state.runs[key].status is RunStatus.PLANNED
+        for spec in plan_phase(site.study, phase, state.selections)
+        if state.runs[spec.key].status is RunStatus.PLANNED
     ]
-
-
-def _complete(state: State, phase: str) -> bool:
-    """True when no run of the phase can bring anything more."""
-    ended = {RunStatus.DONE}
-    if state.phases[phase].accepted_failed:
-        ended.add(RunStatus.FAILED)
-    return all(run.status in ended for run in state.runs_of(phase).values())
 
 
 def _input_digest(site: Site, state: State, phase: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pipeline import follow_up
 from pipeline.errors import PipelineError
 from pipeline.lock import exclusive
 from pipeline.observe import observe
@@ -31,6 +32,9 @@ def cancel(workspace: Workspace) -> str:
         if state is None:
             raise PipelineError("nothing was submitted yet; there is nothing to cancel")
         state, events = settle_intents(workspace, state)
+        state, found = follow_up.settle(workspace, state)
+        state, ended_chain = follow_up.end(state, _REASON)
+        events += [*found, *ended_chain]
         state, seen = reconcile(state, observe(workspace, state))
         live = {token: job for token, job in state.live_jobs().items() if job.job_id}
         for backend in sorted({job.backend for job in live.values()}):
@@ -44,4 +48,5 @@ def cancel(workspace: Workspace) -> str:
         store.save(replace(state, runs={**state.runs, **ended}))
         store.record([*events, *seen, *({"event": "cancelled", "run": key} for key in ended)])
     jobs_words = count(len(live), "job")
-    return f"cancelled {jobs_words} with {count(len(ended), 'unfinished run')}"
+    chained = "; no follow-up goes on" if ended_chain else ""
+    return f"cancelled {jobs_words} with {count(len(ended), 'unfinished run')}{chained}"

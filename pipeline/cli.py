@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import NeedsPersonError, PipelineError
+from pipeline.words import one_line
 
 if TYPE_CHECKING:
     from pipeline.site import Site
@@ -134,28 +135,63 @@ def doctor(
 @_workspace
 @_profile
 @click.option("--watch", is_flag=True, help="Stay until the study ends or needs a person.")
+@click.option(
+    "--auto",
+    is_flag=True,
+    help="Leave a small follow-up job on the cluster that advances the study when its jobs have "
+    "ended, and so on to the end; nothing of ours runs on the login node.",
+)
+@click.option("--follow-up", metavar="TOKEN", hidden=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write and submit nothing.")
 @click.option(
     "--accept-failed",
     is_flag=True,
     help="Go on without the current phase's failed runs; the report records the decision.",
 )
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="GATE",
+    help="Go on in spite of a closed gate or a raised alarm, by the name that status shows; "
+    "needs --reason, and the report records both.",
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why the gate is overridden.")
 def advance(
-    workspace: Path | None, profile: str | None, watch: bool, dry_run: bool, accept_failed: bool
+    workspace: Path | None,
+    profile: str | None,
+    watch: bool,
+    auto: bool,
+    follow_up: str | None,
+    dry_run: bool,
+    accept_failed: bool,
+    overrides: tuple[str, ...],
+    reason: str,
 ) -> None:
     """Learn what happened, analyse what is complete, submit what comes next; return at once.
 
     Twice in a row changes nothing.
     """
+    if overrides and not reason.strip():
+        raise PipelineError(
+            '--override needs --reason "...": the report says why a gate was overridden'
+        )
+    if auto and watch:
+        raise PipelineError("--auto and --watch both carry the study on; choose one")
+    if follow_up is not None:
+        _follow(workspace, follow_up)
+        return
     from pipeline.advance import advance as advance_once
     from pipeline.advance import preview
+    from pipeline.auto import begin
+    from pipeline.decisions import Decisions
     from pipeline.display import console, status_screen, step_lines
     from pipeline.view import view_of
 
     site, out = _site(workspace, profile), console()
-    step = (
-        preview(site) if dry_run else advance_once(site, on_wait=_tell, accept_failed=accept_failed)
-    )
+    decisions = Decisions(accept_failed, overrides, one_line(reason))
+    take = begin if auto else advance_once
+    step = preview(site) if dry_run else take(site, _tell, decisions)
     view = view_of(site.workspace, step.state)
     out.print(step_lines(step.did, step.notes))
     if watch and not dry_run:
@@ -191,13 +227,24 @@ def status(workspace: Path | None, as_json: bool, svg: Path | None) -> None:
     _exit_for(view)
 
 
-@app.command(epilog="Example: pipeline report")
+@app.command(epilog="Example: pipeline report --check")
 @_workspace
-def report(workspace: Path | None) -> None:
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with 3 when RESULTS.md or a figure is not what the results give.",
+)
+def report(workspace: Path | None, check: bool) -> None:
     """Render RESULTS.md and its figures anew from the result files."""
-    from pipeline.publish import publish_current
+    from pipeline.publish import first_difference, publish_current
 
     site = _site(workspace, None)
+    if check:
+        difference = first_difference(site)
+        if difference is not None:
+            raise NeedsPersonError(f"{difference}; `pipeline report` renders it anew")
+        click.echo("RESULTS.md and its figures are what the results give")
+        return
     files = publish_current(site)
     click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))
 
@@ -264,6 +311,23 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
 
 
+def _follow(workspace: Path | None, token: str) -> None:
+    """The step that a follow-up job takes; its screen goes to the job's log."""
+    from pipeline.auto import follow
+    from pipeline.display import console, status_screen, step_lines
+    from pipeline.view import view_of
+
+    place = _find(workspace)
+    step = follow(place, token, _tell)
+    if step is None:
+        click.echo("another follow-up has taken this one's place; nothing was done")
+        return
+    view, out = view_of(place, step.state), console()
+    out.print(step_lines(step.did, step.notes))
+    out.print(status_screen(view, out.width))
+    _exit_for(view)
+
+
 def _find(workspace: Path | None) -> "Workspace":
     from pipeline.workspace import find_workspace
 
@@ -294,6 +358,5 @@ def _tell(line: str) -> None:
 def _exit_for(view: "StatusView") -> None:
     if view.attention:
         failed = sum(p.runs["failed"] for p in view.phases if p.status == "attention")
-        raise NeedsPersonError(
-            f"{failed} failed {'run needs' if failed == 1 else 'runs need'} a person, see above"
-        )
+        words = f"{failed} failed {'run needs' if failed == 1 else 'runs need'}"
+        raise NeedsPersonError(f"{words if failed else 'the study needs'} a person, see above")

@@ -1,5 +1,6 @@
 """Reads what runs left in their folders; accepts a result only from the current attempt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.analysis.table import (
@@ -19,6 +20,7 @@ from pipeline.state import RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.workspace import Workspace
 
+_FINGERPRINT_DIGITS = 16
 _MEND = "put the accepted file back from a copy"
 
 
@@ -34,11 +36,28 @@ def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
             problem = mismatch(result, key, run)
             if problem is not None:
                 return Outcome(problem=problem)
-            return Outcome(digest_of(content), result.gpu_s, result.device_s)
+            return Outcome(
+                digest_of(content),
+                result.gpu_s,
+                result.device_s,
+                fingerprint=fingerprint_of(result),
+                unread=tuple(result.unread_keys),
+            )
     failure = read_failure(folder / "failure.json")
     if failure is not None and failure.attempt.token == run.job:
         return Outcome(problem=failure.message)
     return None
+
+
+def fingerprint_of(result: RunResult) -> str:
+    """Digest of what training came to alone: every measured number, and the weights' digest.
+
+    Seconds, nodes and curves stay out: curves are reported by the clock, and begin anew when a run
+    is resumed.
+    """
+    metrics = {name: measured.model_dump() for name, measured in result.metrics.items()}
+    weights = result.details.get("weights_digest")
+    return digest_of({"metrics": metrics, "weights": weights})[:_FINGERPRINT_DIGITS]
 
 
 def mismatch(result: RunResult, key: str, run: RunRecord) -> str | None:
@@ -62,13 +81,13 @@ def table_of(workspace: Workspace, study: Study, state: State, phase: str) -> Re
         PipelineError: an accepted result is gone, or is no longer the file that was accepted.
     """
     rows, holes = [], []
-    runs = {spec.key: state.runs[spec.key] for spec in plan_phase(study, phase)}
+    runs = {spec.key: state.runs[spec.key] for spec in plan_phase(study, phase, state.selections)}
     for key, run in runs.items():
         if run.status is RunStatus.DONE:
             rows.append(_row(workspace, key, run))
         else:
-            holes.append(Hole(run.condition, run.seed, _reason(run), run.reason or ""))
-    planned = tuple((run.condition, run.seed) for run in runs.values())
+            holes.append(Hole(run.arm, run.seed, _reason(run), run.reason or ""))
+    planned = tuple((run.arm, run.seed) for run in runs.values())
     return ResultTable(phase, planned, tuple(rows), tuple(holes))
 
 
@@ -89,7 +108,7 @@ def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
     result, content = found
     if digest_of(content) != run.result_digest:
         raise PipelineError(f"{path}: was changed after it was accepted; {_MEND}")
-    return row_of(result, workspace.relative(path))
+    return replace(row_of(result, workspace.relative(path)), condition=run.arm)
 
 
 def row_of(result: RunResult, path: str) -> RunRow:

@@ -1,28 +1,34 @@
 """From study, state and results to all that RESULTS.md says: one `ReportInput`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.analysis.multiseed import analyse_multiseed
-from pipeline.analysis.pilot import analyse_pilot
-from pipeline.analysis.table import AnalysisPlan, HoleReason, Hypothesis, ResultTable, RunRow
+from pipeline.alarms import alarms_of
+from pipeline.analyse import all_hypotheses, analyse_phase, plan_of
+from pipeline.analysis.sweep import SweepAnalysis
+from pipeline.analysis.table import HoleReason, ResultTable, RunRow
+from pipeline.cells import cell_label
 from pipeline.collect import table_of
+from pipeline.curves import curves_of
+from pipeline.plan import valid
 from pipeline.report_input import (
     ConditionInfo,
     Cost,
     FileInfo,
+    GateInfo,
     JobInfo,
-    PhaseAnalysis,
     PhaseInfo,
     PhaseStatus,
     PlanSeal,
     ReportInput,
     SealState,
+    SelectionInfo,
     provenance_of,
 )
 from pipeline.state import JobRecord, RunRecord, RunStatus, State
 from pipeline.study import Study
+from pipeline.study_file import ConfirmPhase
 from pipeline.workspace import Workspace
 
 _TITLES = {
@@ -30,6 +36,7 @@ _TITLES = {
     "multiseed": "Multi-seed validation",
     "diagnostics": "Diagnostics",
     "sweep": "Hyperparameter sweep",
+    "confirm": "Confirmation of the selected setting",
     "alternatives": "Alternatives",
 }
 _HOUR_S = 3600
@@ -41,85 +48,107 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
     Raises:
         PipelineError: results are missing or changed, or cannot be compared with each other.
     """
-    header, plan = study.file.study, plan_of(study)
-    hypotheses = hypotheses_of(study)
+    header = study.file.study
     tables = {name: table_of(workspace, study, state, name) for name in study.file.phases}
     rows = [row for table in tables.values() for row in table.rows]
-    phases = [_phase(study, state, tables[name], plan, hypotheses) for name in tables]
+    phases = [_phase(workspace, study, state, tables, name) for name in tables]
     phases += _dropped(study, state)
     named = {phase.kind for phase in study.file.phases.values()} | {phase.id for phase in phases}
     absent = [
         PhaseInfo(kind, title, PhaseStatus.NOT_RUN)
         for kind, title in _TITLES.items()
-        if kind not in named
+        if kind not in named and kind != "confirm"
     ]
     shared, conditions = _configs(study)
     return ReportInput(
         study=header.name,
         question=header.question,
-        plan=plan,
+        plan=plan_of(study),
         seal=_seal(study, state),
-        hypotheses=hypotheses,
+        hypotheses=all_hypotheses(study, state),
         conditions=conditions,
+        labels=_labels(study),
         shared_config=shared,
         phases=(*phases, *absent),
         scope=_scope(study),
         jobs=tuple(_jobs(state, rows)),
         provenance=provenance_of(rows),
-        deviations=tuple(_deviations(state)),
+        deviations=(*_deviations(state), *_moved_selections(state, phases)),
         files=_files(),
         reproduce=_reproduce(rows, state.profile),
         reproduce_note=_reproduce_note(rows),
     )
 
 
-def plan_of(study: Study) -> AnalysisPlan:
-    """The study's analysis plan as the analysis takes it."""
-    file, declared = study.file, study.file.analysis
-    first = next(iter(file.hypotheses.values()), None)
-    return AnalysisPlan(
-        metric=file.study.metric.name,
-        direction=file.study.metric.direction,
-        reference_condition=declared.reference
-        or (first.reference if first else next(iter(file.conditions))),
-        alpha=declared.alpha,
-        margin_percent=declared.margin_percent,
-        sensitivity_margins_percent=tuple(declared.sensitivity_margins_percent),
-        power=declared.power,
-        min_pairs=declared.min_pairs,
-    )
-
-
-def hypotheses_of(study: Study) -> tuple[Hypothesis, ...]:
-    """The study's hypotheses as the analysis takes them."""
-    return tuple(
-        Hypothesis(name, h.statement, h.candidate, h.reference, h.family)
-        for name, h in study.file.hypotheses.items()
-    )
-
-
 def _phase(
+    workspace: Workspace,
     study: Study,
     state: State,
-    table: ResultTable,
-    plan: AnalysisPlan,
-    hypotheses: tuple[Hypothesis, ...],
+    tables: Mapping[str, ResultTable],
+    name: str,
 ) -> PhaseInfo:
-    kind = study.file.phases[table.phase].kind
+    phase, table = study.file.phases[name], tables[name]
     complete = _analysable(state, table)
-    ever = [run for run in state.runs.values() if run.phase == table.phase]
+    ever = [run for run in state.runs.values() if run.phase == name]
     return PhaseInfo(
-        id=table.phase,
-        title=_title(table.phase, kind),
+        id=name,
+        title=_title(name, phase.kind),
         status=PhaseStatus.COMPLETE if complete else _status(state, table),
         table=table,
-        analysis=_analysis(study, table, plan, hypotheses) if complete else None,
+        analysis=analyse_phase(study, state, tables, name) if complete else None,
+        part_of=phase.of if isinstance(phase, ConfirmPhase) else None,
+        awaits=state.phases[name].awaits,
+        selection=_selection(study, state, name),
+        overrides=_flat(phase.config),
+        curves=curves_of(workspace, table, study.file.study.metric.name),
         dropped=_gone(ever),
         cost=_cost(ever),
         cost_per_run=_cost_per_run(state, table),
-        confirmatory=study.file.phases[table.phase].confirmatory,
-        begun_unfrozen=_begun_unfrozen(state, table.phase),
+        confirmatory=phase.confirmatory,
+        begun_unfrozen=_begun_unfrozen(state, name),
+        gates=_gates(state, name, complete=complete),
     )
+
+
+def _gates(state: State, phase: str, *, complete: bool) -> tuple[GateInfo, ...]:
+    """Raised alarms, and the gates of a phase that is complete as it is."""
+    record = state.phases[phase]
+    overrides = {item.gate: item for item in record.overrides}
+    found = (*alarms_of(state, phase), *(record.gates if complete else ()))
+    return tuple(
+        GateInfo(
+            gate.name,
+            gate.passed,
+            gate.words,
+            overrides[gate.name].reason if gate.name in overrides else None,
+            overrides[gate.name].at if gate.name in overrides else None,
+        )
+        for gate in found
+    )
+
+
+def _selection(study: Study, state: State, name: str) -> SelectionInfo | None:
+    made = valid(study, name, state.selections)
+    if made is None:
+        return None
+    return SelectionInfo(made.ranking[0], made.reference, made.made_at, made.results_digest)
+
+
+def _moved_selections(state: State, phases: Sequence[PhaseInfo]) -> list[str]:
+    """Sweeps whose results would select another cell now than they did; nothing is changed."""
+    found = []
+    for info in phases:
+        made, analysis = state.selections.get(info.id), info.analysis
+        if made is None or not isinstance(analysis, SweepAnalysis) or not analysis.ranking:
+            continue
+        now = (analysis.ranking[0], analysis.selected_reference)
+        if now != (made.ranking[0], made.reference):
+            found.append(
+                f"Phase {info.id}: {made.ranking[0]} against {made.reference} was selected on "
+                f"{made.made_at}; the results as they are now would select {now[0]} against "
+                f"{now[1]}. The selection stands as it was made."
+            )
+    return found
 
 
 def _dropped(study: Study, state: State) -> list[PhaseInfo]:
@@ -140,21 +169,6 @@ def _gone(runs: Sequence[RunRecord]) -> int:
     return sum(not run.in_plan and run.tries > 0 for run in runs)
 
 
-def _analysis(
-    study: Study, table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
-) -> PhaseAnalysis:
-    """Analyse by kind; an exploratory phase may run too few conditions for some hypotheses."""
-    phase = study.file.phases[table.phase]
-    if phase.kind == "pilot":
-        return analyse_pilot(table, plan.metric)
-    if not phase.confirmatory:
-        ran = set(table.conditions)
-        hypotheses = tuple(
-            h for h in hypotheses if {h.candidate, h.reference, plan.reference_condition} <= ran
-        )
-    return analyse_multiseed(table, plan, hypotheses)
-
-
 def _title(phase: str, kind: str) -> str:
     title = _TITLES.get(kind, kind)
     return title if phase == kind else f"{title} ({phase})"
@@ -173,7 +187,9 @@ def _analysable(state: State, table: ResultTable) -> bool:
     Failed runs may be tried again, so they count as such until a person has decided otherwise.
     """
     accepted = state.phases[table.phase].accepted_failed
-    return all(accepted and hole.reason is HoleReason.FAILED for hole in table.holes)
+    return state.phases[table.phase].awaits is None and all(
+        accepted and hole.reason is HoleReason.FAILED for hole in table.holes
+    )
 
 
 def _status(state: State, table: ResultTable) -> PhaseStatus:
@@ -213,6 +229,18 @@ def _configs(study: Study) -> tuple[dict[str, str], tuple[ConditionInfo, ...]]:
     return shared, infos
 
 
+def _labels(study: Study) -> dict[str, str]:
+    """How people call conditions, and cells of them."""
+    labels = {name: condition.label for name, condition in study.file.conditions.items()}
+    cells = {
+        arm.name: f"{labels[arm.condition]}, {cell_label(arm.cell)}"
+        for arms in study.arms.values()
+        for arm in arms
+        if arm.cell
+    }
+    return labels | cells
+
+
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested config as dotted keys and texts."""
     flat: dict[str, str] = {}
@@ -225,7 +253,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _scope(study: Study) -> str:
-    steps = sorted({study.trainer.total_steps(config) for config in study.configs.values()})
+    arms = [arm.settings for of in study.arms.values() for arm in of]
+    steps = sorted({study.trainer.total_steps(settings) for settings in arms})
     words = " or ".join(f"{count:,}" for count in steps)
     return f"{study.file.study.scope}, {words} steps"
 
@@ -263,7 +292,7 @@ def _cost_per_run(state: State, table: ResultTable) -> dict[str, Cost]:
         runs = [
             run
             for run in state.runs_of(table.phase).values()
-            if run.condition == condition and run.status is RunStatus.DONE
+            if run.arm == condition and run.status is RunStatus.DONE
         ]
         whole = _cost(runs)
         costs[condition] = Cost(

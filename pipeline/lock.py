@@ -17,6 +17,10 @@ from pipeline.files import write_error
 _POLL_S = 0.1
 
 
+class LockedError(PipelineError):
+    """Another command held the lock for too long."""
+
+
 @contextmanager
 def exclusive(
     path: Path, timeout_s: float = 60.0, on_wait: Callable[[str], None] = lambda _: None
@@ -29,7 +33,8 @@ def exclusive(
         on_wait: told once, in words, who is waited for.
 
     Raises:
-        PipelineError: the holder did not let go in time, or the file cannot be made.
+        LockedError: the holder did not let go in time.
+        PipelineError: the file cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,7 @@ def _acquire(file: IO[str], path: Path, timeout_s: float, on_wait: Callable[[str
             on_wait(f"waiting for another advance to finish ({_holder(path)})")
             told = True
         if time.monotonic() > deadline:
-            raise PipelineError(
+            raise LockedError(
                 f"{path}: another advance holds the lock ({_holder(path)}) "
                 f"and did not finish in {timeout_s:.0f} s; nothing was changed, try again later"
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline import chain
 from pipeline.reconcile import OPEN, Facts, Outcome
 from pipeline.scheduler import TaskStatus, scheduler_for
 from pipeline.state import RunRecord, State
@@ -15,6 +16,7 @@ def observe(workspace: Workspace, state: State) -> Facts:
         SchedulerUnreachableError: a scheduler does not answer; nothing may be concluded.
     """
     live = {token: job for token, job in state.live_jobs().items() if job.job_id is not None}
+    live |= chain.asked(state)
     statuses: dict[str, Sequence[TaskStatus]] = {}
     for backend in sorted({job.backend for job in live.values()}):
         jobs = {token: job for token, job in live.items() if job.backend == backend}

@@ -16,11 +16,16 @@ def outline(site: Site) -> tuple[list[list[str]], list[str]]:
     state, _ = replanned(site.study, site.profile_name, site.store.load())
     rows = []
     for name in site.study.file.phases:
-        runs = plan_phase(site.study, name)
+        runs = plan_phase(site.study, name, state.selections)
         left = [run for run in runs if state.runs[run.key].status is not RunStatus.DONE]
         tasks = pack(site.study, left, site.profile.stack_size)
         forecast = _forecast(site, state, left, tasks)
-        rows.append([name, _of(len(left), len(runs)), str(len(tasks)), forecast])
+        waits = state.phases[name].awaits
+        rows.append(
+            [name, "", "", f"planned once {waits} has selected"]
+            if waits
+            else [name, _of(len(left), len(runs)), str(len(tasks)), forecast]
+        )
     return rows, [_place(site), *_declared(site)]
 
 

@@ -56,6 +56,8 @@ def _setup_line(value: str) -> str:
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SlurmName = Annotated[str, AfterValidator(_slurm_name)]
+Partitions = Annotated[str, BeforeValidator(_partitions)]
+SetupLine = Annotated[str, AfterValidator(_setup_line)]
 
 
 class _Profile(StrictModel):
@@ -82,6 +84,7 @@ class LocalProfile(_Profile):
     backend: Literal["local"]
     max_running: Count = 1
     gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    canary: bool = False
     poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
 
     @property
@@ -90,11 +93,30 @@ class LocalProfile(_Profile):
         return self.gpus_per_task
 
 
+class AutoRequest(StrictModel):
+    """Table [profiles.NAME.auto]: the follow-up job of `advance --auto`, a CPU job without gres.
+
+    What is left out (partition, account, qos, setup) is the profile's own.
+    """
+
+    partition: Partitions | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
+    walltime_min: Count = 60
+    mem_gb: Count = 4
+    cpus: Count = 1
+    setup: list[SetupLine] | None = None
+    poll_min: Count = 10
+    """Between looks while something waits that no job's end will tell, such as a free place."""
+    retry_s: Annotated[float, Field(gt=0)] = 60.0
+    """Between tries while the scheduler does not answer."""
+
+
 class SlurmProfile(_Profile):
     """One or several Slurm partitions reached with sbatch."""
 
     backend: Literal["slurm"]
-    partition: Annotated[str, BeforeValidator(_partitions)] | None = None
+    partition: Partitions | None = None
     """One name or a list; Slurm starts each task in the first of them that has room."""
     account: SlurmName | None = None
     qos: SlurmName | None = None
@@ -104,10 +126,13 @@ class SlurmProfile(_Profile):
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
-    setup: list[Annotated[str, AfterValidator(_setup_line)]] = Field(default_factory=list)
+    setup: list[SetupLine] = Field(default_factory=list)
     """Lines of shell that run before the task, word for word."""
     sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)
     """Further long options of sbatch; true for one that takes no value."""
+    canary: bool = True
+    """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
+    auto: AutoRequest = Field(default_factory=AutoRequest)
     poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
 
     @property

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.state import RunRecord, RunStatus
 from pipeline.workspace import Workspace
@@ -59,9 +60,7 @@ def first_and_last(path: Path) -> tuple[Record, Record]:
             first = file.readline()
             while _numbers(first).get("restored"):
                 first = file.readline()
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            tail = file.read().splitlines(keepends=True)
+            tail = _tail(file)
     except OSError:
         return {}, {}
     if not _numbers(first):
@@ -69,8 +68,29 @@ def first_and_last(path: Path) -> tuple[Record, Record]:
     return _numbers(first), next((r for line in reversed(tail) if (r := _numbers(line))), {})
 
 
+def last_report(path: Path) -> Record:
+    """All numbers of the last complete line, nan and infinities too; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            tail = _tail(file)
+    except OSError:
+        return {}
+    return next((record for line in reversed(tail) if (record := _parsed(line))), {})
+
+
+def _tail(file: BinaryIO) -> list[bytes]:
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - _TAIL_BYTES))
+    return file.read().splitlines(keepends=True)
+
+
 def _numbers(line: bytes) -> Record:
-    """The numbers of one line; empty for a line that is cut off or damaged."""
+    """The numbers of one line that can be a step, a time or a loss."""
+    return {key: value for key, value in _parsed(line).items() if abs(value) < _LARGEST}
+
+
+def _parsed(line: bytes) -> Record:
+    """All numbers of one line; empty for a line that is cut off or damaged."""
     if not line.endswith(b"\n"):
         return {}
     try:
@@ -82,5 +102,5 @@ def _numbers(line: bytes) -> Record:
     return {
         key: value
         for key, value in record.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+        if isinstance(value, int | float) and not isinstance(value, bool)
     }

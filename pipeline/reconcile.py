@@ -26,6 +26,10 @@ class Outcome:
     device_s: float = 0.0
     problem: str | None = None
     """Why there is no result, when the attempt was able to say."""
+    fingerprint: str | None = None
+    """Digest of what the result measured alone."""
+    unread: tuple[str, ...] = ()
+    """Config keys that the trainer never read."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,11 @@ def reconcile(state: State, facts: Facts) -> tuple[State, list[Event]]:
             runs[key] = _advanced(run, jobs[run.job], facts.outcomes.get(key))
             if runs[key].status is not run.status:
                 events.append(_event(key, run, runs[key]))
-    return replace(state, jobs=jobs, runs=runs), events
+    follow_up = state.follow_up
+    if follow_up is not None and follow_up.token in facts.statuses:
+        seen = _seen(follow_up.job, facts.statuses[follow_up.token])
+        follow_up = replace(follow_up, job=seen)
+    return replace(state, jobs=jobs, runs=runs, follow_up=follow_up), events
 
 
 def _seen(job: JobRecord, statuses: Sequence[TaskStatus]) -> JobRecord:
@@ -76,6 +84,8 @@ def _advanced(run: RunRecord, job: JobRecord, outcome: Outcome | None) -> RunRec
             result_digest=outcome.result_digest,
             gpu_seconds=outcome.gpu_s,
             device_seconds=outcome.device_s,
+            fingerprint=outcome.fingerprint,
+            unread=outcome.unread,
         )
     assert run.task is not None
     task = job.tasks[run.task]

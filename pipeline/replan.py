@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipeline.plan import RunSpec, plan_study
+from pipeline.plan import RunSpec, awaited, plan_study
 from pipeline.reconcile import Event
 from pipeline.state import PhaseRecord, RunRecord, State
 from pipeline.study import Study
@@ -12,9 +12,9 @@ def replanned(study: Study, profile_name: str, stored: State | None) -> tuple[St
     """The state with the phases and runs the study asks for; a run once submitted is kept."""
     name, digest = study.file.study.name, study.source_digest
     state = stored or State(study=name, study_digest=digest, profile=profile_name)
-    planned = plan_study(study)
+    planned = plan_study(study, state.selections)
     kept = {
-        key: replace(run, in_plan=key in planned)
+        key: replace(run, in_plan=key in planned, cell=_cell(planned, key, run))
         for key, run in state.runs.items()
         if key in planned or run.tries
     }
@@ -39,14 +39,23 @@ def _phases(study: Study, state: State, kept: dict[str, RunRecord]) -> dict[str,
             state.phases.get(name, PhaseRecord(kind=phase.kind)),
             kind=phase.kind,
             confirmatory=phase.confirmatory,
+            awaits=awaited(study, name, state.selections),
         )
         for name, phase in study.file.phases.items()
     }
     dropped = {run.phase for run in kept.values()} - set(phases)
-    return phases | {name: state.phases[name] for name in sorted(dropped)}
+    return phases | {name: replace(state.phases[name], awaits=None) for name in sorted(dropped)}
+
+
+def _cell(planned: dict[str, RunSpec], key: str, run: RunRecord) -> str:
+    return planned[key].cell if key in planned else run.cell
 
 
 def _record(spec: RunSpec) -> RunRecord:
     return RunRecord(
-        phase=spec.phase, condition=spec.condition, seed=spec.seed, config_digest=spec.digest
+        phase=spec.phase,
+        condition=spec.condition,
+        seed=spec.seed,
+        config_digest=spec.digest,
+        cell=spec.cell,
     )

@@ -5,6 +5,7 @@ format, and a value that is missing stops the rendering instead of appearing as 
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from pipeline import markdown, report_tables
+from pipeline import markdown, report_sweep, report_tables
+from pipeline.analysis.alternatives import AlternativesAnalysis
+from pipeline.analysis.confirm import ConfirmAnalysis
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
+from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import RunRow, metric_label
 from pipeline.errors import PipelineError
 from pipeline.report_input import PhaseInfo, ReportInput
@@ -52,17 +56,32 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "seed_rows": report_tables.seed_rows,
     "turns": report_tables.turns,
     "value_rows": report_tables.value_rows,
+    "left_out": report_sweep.left_out,
+    "level_means": report_sweep.level_means,
+    "optimism_rows": report_sweep.optimism_rows,
+    "order_rows": report_sweep.order_rows,
+    "plus_minus": report_sweep.plus_minus,
+    "points": report_sweep.points,
+    "selected_cell": report_sweep.selected_cell,
+    "setting_rows": report_sweep.setting_rows,
+    "sweep_places": report_sweep.sweep_places,
+    "sweep_seeds": report_sweep.sweep_seeds,
 }
 
 
 @dataclass(frozen=True)
 class NumberedPhase:
-    """A phase, its place in the study, and its analysis by kind (at most one is set)."""
+    """A phase, its place in the study, and its analysis by kind."""
 
-    number: int
+    number: str
+    """A phase that completes another has its number and a letter: 3, 3b."""
     info: PhaseInfo
     pilot: PilotAnalysis | None
-    multiseed: MultiseedAnalysis | None
+    sweep: SweepAnalysis | None
+    confirm: ConfirmAnalysis | None
+    alternatives: AlternativesAnalysis | None
+    paired: MultiseedAnalysis | None
+    """Every analysis that gives verdicts holds one."""
 
 
 def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
@@ -72,22 +91,21 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
         PipelineError: a template is missing or wrong, or asks for a value that is not there.
     """
     environment = _environment(template_dirs)
-    phases = tuple(_numbered(number, info) for number, info in enumerate(report.phases))
-    labels = {condition.name: condition.label for condition in report.conditions}
+    phases = _numbered(report.phases)
+    labels = report.names
     environment.globals["label"] = lambda name: labels.get(name, name)
     environment.globals["mark"] = lambda c: _mark(report, c.phase)
     environment.globals["where"] = lambda phase: _where(phases, phase)
     environment.globals["plan"] = report.plan
-    analyses = [phase.multiseed for phase in phases if phase.multiseed]
+    analyses = [phase.paired for phase in phases if phase.paired]
     try:
         text = environment.get_template(TEMPLATE).render(
             report=report,
             phases=phases,
             analyses=analyses,
+            sweeps=[phase.sweep for phase in phases if phase.sweep],
             comparisons=[c for analysis in analyses for c in analysis.comparisons],
-            marks={
-                mark for phase in phases if phase.multiseed for mark in report.marks(phase.info)
-            },
+            marks={mark for phase in phases if phase.paired for mark in report.marks(phase.info)},
             deviations=_deviations(report, labels),
         )
     except PipelineError:
@@ -139,13 +157,32 @@ class _Loader(jinja2.FileSystemLoader):
             raise PipelineError(f"{path}: the report's template cannot be read ({why})") from error
 
 
-def _numbered(number: int, info: PhaseInfo) -> NumberedPhase:
+def _numbered(infos: Sequence[PhaseInfo]) -> tuple[NumberedPhase, ...]:
+    numbers: dict[str, str] = {}
+    count, parts = 0, Counter[str]()
+    for info in infos:
+        if info.part_of in numbers:
+            parts[info.part_of] += 1
+            numbers[info.id] = numbers[info.part_of] + chr(ord("a") + parts[info.part_of])
+        else:
+            numbers[info.id] = str(count)
+            count += 1
+    return tuple(_sorted_out(numbers[info.id], info) for info in infos)
+
+
+def _sorted_out(number: str, info: PhaseInfo) -> NumberedPhase:
     analysis = info.analysis
+    paired = analysis if isinstance(analysis, MultiseedAnalysis) else None
+    if isinstance(analysis, ConfirmAnalysis | AlternativesAnalysis):
+        paired = analysis.paired
     return NumberedPhase(
         number,
         info,
-        analysis if isinstance(analysis, PilotAnalysis) else None,
-        analysis if isinstance(analysis, MultiseedAnalysis) else None,
+        pilot=analysis if isinstance(analysis, PilotAnalysis) else None,
+        sweep=analysis if isinstance(analysis, SweepAnalysis) else None,
+        confirm=analysis if isinstance(analysis, ConfirmAnalysis) else None,
+        alternatives=analysis if isinstance(analysis, AlternativesAnalysis) else None,
+        paired=paired,
     )
 
 
@@ -158,7 +195,7 @@ def _mark(report: ReportInput, phase: str) -> str:
 
 def _where(phases: Sequence[NumberedPhase], phase: str) -> str:
     """Where a verdict stands; empty when only one phase gives any."""
-    giving = {numbered.info.id: numbered.number for numbered in phases if numbered.multiseed}
+    giving = {numbered.info.id: numbered.number for numbered in phases if numbered.paired}
     return f" in phase {giving[phase]}, {phase}" if len(giving) > 1 else ""
 
 
@@ -172,6 +209,12 @@ def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
     found = list(phase.analysis.deviations) if phase.analysis else []
     if phase.confirmatory and phase.begun_unfrozen:
         found.append(f"Phase {phase.id}: runs were submitted before the plan was frozen.")
+    for gate in phase.gates:
+        if not gate.passed and gate.override_reason is not None:
+            found.append(
+                f'Phase {phase.id}: the gate "{gate.name}" was closed ({gate.words}) and '
+                f"overridden by a person at {gate.override_at}: {gate.override_reason}"
+            )
     if phase.without_failed:
         count = len(phase.failed)
         found.append(

@@ -5,12 +5,15 @@ not known stays None and is printed as "not recorded".
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.analysis.alternatives import AlternativesAnalysis
+from pipeline.analysis.confirm import ConfirmAnalysis
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
+from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import (
     AnalysisPlan,
     Hole,
@@ -20,7 +23,13 @@ from pipeline.analysis.table import (
     RunRow,
 )
 
-PhaseAnalysis = PilotAnalysis | MultiseedAnalysis
+PhaseAnalysis = (
+    PilotAnalysis | MultiseedAnalysis | SweepAnalysis | ConfirmAnalysis | AlternativesAnalysis
+)
+
+
+Curve = Mapping[int, float]
+"""Step -> the metric, on the same held-out matrices for every run."""
 
 
 class PhaseStatus(StrEnum):
@@ -62,6 +71,36 @@ class ConditionInfo:
 
 
 @dataclass(frozen=True)
+class GateInfo:
+    """A gate of a phase, or an alarm that its results raised."""
+
+    name: str
+    passed: bool
+    words: str
+    """The numbers behind it."""
+    override_reason: str | None = None
+    """Why a person went on in spite of it; None when nobody did."""
+    override_at: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The gate's state in a word."""
+        if self.passed:
+            return "open"
+        return "closed" if self.override_reason is None else "closed, overridden"
+
+
+@dataclass(frozen=True)
+class SelectionInfo:
+    """What a sweep handed on, as it was recorded; arms by name."""
+
+    candidate: str
+    reference: str
+    made_at: str
+    results_digest: str
+
+
+@dataclass(frozen=True)
 class PhaseInfo:
     """A phase in the order of the study."""
 
@@ -72,6 +111,16 @@ class PhaseInfo:
     """Every planned run, done or not; None without any."""
     analysis: PhaseAnalysis | None = None
     """None until no hole of the table may still be filled."""
+    part_of: str | None = None
+    """The phase that this one completes, as a confirmation does its sweep."""
+    awaits: str | None = None
+    """The phase on whose selection the runs of this one depend, while there is none."""
+    selection: SelectionInfo | None = None
+    """Of a sweep, once it is made."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Config keys that the phase sets for all its runs, and their values, as text."""
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    """Condition -> the study's metric over training, for each run that recorded it."""
     confirmatory: bool = False
     """The frozen plan covers this phase."""
     begun_unfrozen: bool = False
@@ -82,6 +131,8 @@ class PhaseInfo:
     """Of all its results, those included that the study does not ask for any more."""
     cost_per_run: Mapping[str, Cost] = field(default_factory=dict)
     """Condition -> mean over its runs."""
+    gates: tuple[GateInfo, ...] = ()
+    """As last evaluated, raised alarms first."""
     figures: tuple[str, ...] = ()
     """Those that were drawn, relative to RESULTS.md."""
 
@@ -199,6 +250,8 @@ class ReportInput:
     phases: tuple[PhaseInfo, ...]
     scope: str
     """What the study was about, for the scope line: "20x20 matrices, this generator, ..."."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """How people call conditions, and cells of them; a name without one stands for itself."""
     jobs: tuple[JobInfo, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     deviations: tuple[str, ...] = ()
@@ -208,6 +261,13 @@ class ReportInput:
     """Shell commands, one per line."""
     reproduce_note: str = ""
     """Why no commit alone gives these runs; empty when one does."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """How people call conditions and cells, by name."""
+        return {condition.name: condition.label for condition in self.conditions} | dict(
+            self.labels
+        )
 
     def marks(self, phase: PhaseInfo) -> tuple[str, ...]:
         """What every verdict of a phase is marked with.

@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 
 Seconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
 
 class Measured(StrictModel):
@@ -28,9 +29,18 @@ class Code(StrictModel):
     commit: str | None
     """Git commit of the training code, None outside a repository."""
     dirty: bool | None
-    """True when tracked files differed from that commit."""
+    """True when the trainer's files differed from that commit."""
     source_digest: Digest
-    """Digest over the Python files of the trainer's package as they were imported."""
+    """Digest over the Python files of the trainer: its package and what that imports beside it."""
+    snapshot: Digest | None = None
+    """Digest of all code that was submitted; None for results of versions without snapshots."""
+
+
+class CodePlace(StrictModel):
+    """Where a job finds the trainer's files in the snapshot that it runs from."""
+
+    root: Path
+    names: tuple[str, ...]
 
 
 class Attempt(StrictModel):
@@ -74,6 +84,8 @@ class TaskFile(StrictModel):
     task: Annotated[int, Field(ge=0)]
     cpus: Annotated[int, Field(ge=1)]
     gpus: Annotated[int, Field(ge=0)]
+    code: Code
+    sources: CodePlace
     runs: Annotated[list[RunEntry], Field(min_length=1)]
 
 
@@ -99,6 +111,8 @@ class RunResult(StrictModel):
     """Numbers that explain rather than score the run; the trainer documents names and units."""
     artefacts: dict[str, Artefact] = Field(default_factory=dict)
     """Files of results beside this one, by what they are."""
+    unread_keys: list[ConfigKey] = Field(default_factory=list)
+    """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]
     """Python and the packages that decide what the code computes."""
     code: Code

@@ -91,6 +91,9 @@ def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
     for token, job in state.jobs.items():
         for field, problem in _job_problems(state, job):
             yield ["jobs", token, field], problem
+    if state.follow_up is not None:
+        for field, problem in _job_problems(state, state.follow_up.job):
+            yield ["follow_up", "job", field], problem
 
 
 def _run_problems(state: State, run: RunRecord) -> Iterator[tuple[str, str]]:

@@ -14,10 +14,14 @@ from pipeline.errors import PipelineError
 from pipeline.files import append_line, sync_dir, write_atomic, write_error
 from pipeline.state import (
     SCHEMA_VERSION,
+    FollowUpRecord,
+    GateRecord,
     JobRecord,
+    OverrideRecord,
     PhaseRecord,
     RunRecord,
     RunStatus,
+    Selection,
     State,
     TaskRecord,
     TaskState,
@@ -130,7 +134,7 @@ def encode(state: State) -> bytes:
         ("jobs", dict(sorted(state.jobs.items()))),
     ]
     scalars = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in dict(tables)}
-    parts = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in scalars.items()]
+    parts = [f'  "{name}": {json.dumps(_plain(value))}' for name, value in scalars.items()]
     parts += [f'  "{name}": {_encode_table(table)}' for name, table in tables]
     return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 
@@ -164,19 +168,37 @@ def decode(data: dict[str, Any]) -> State:
     return State(
         **{
             **data,
-            "phases": {k: PhaseRecord(**v) for k, v in data["phases"].items()},
+            "phases": {k: _phase(v) for k, v in data["phases"].items()},
             "runs": {k: _run(v) for k, v in data["runs"].items()},
             "jobs": {k: _job(v) for k, v in data["jobs"].items()},
+            "follow_up": _follow_up(data.get("follow_up")),
         }
     )
 
 
+def _phase(data: dict[str, Any]) -> PhaseRecord:
+    gates = tuple(GateRecord(**gate) for gate in data.get("gates", ()))
+    overrides = tuple(OverrideRecord(**item) for item in data.get("overrides", ()))
+    made = data.get("selection")
+    selection = made and Selection(**{**made, "ranking": tuple(made["ranking"])})
+    nested = {"gates": gates, "overrides": overrides, "selection": selection}
+    return PhaseRecord(**{**data, **nested})
+
+
 def _run(data: dict[str, Any]) -> RunRecord:
-    return RunRecord(**{**data, "status": RunStatus(data.get("status", RunStatus.PLANNED))})
+    status = RunStatus(data.get("status", RunStatus.PLANNED))
+    return RunRecord(**{**data, "status": status, "unread": tuple(data.get("unread", ()))})
 
 
 def _job(data: dict[str, Any]) -> JobRecord:
     return JobRecord(**{**data, "tasks": tuple(_task(task) for task in data["tasks"])})
+
+
+def _follow_up(data: dict[str, Any] | None) -> FollowUpRecord | None:
+    if data is None:
+        return None
+    waits_for = tuple(data.get("waits_for", ()))
+    return FollowUpRecord(**{**data, "job": _job(data["job"]), "waits_for": waits_for})
 
 
 def _task(data: dict[str, Any]) -> TaskRecord:

@@ -1,18 +1,21 @@
 """What study.toml may say: its models, and the checks that need nothing but the file."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from itertools import combinations
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check
 
+from pipeline import gates
+from pipeline.cells import MOST_CELLS
 from pipeline.seeds import parse_seeds
 from pipeline.validation import StrictModel, suggest
 
-PHASE_KINDS = ("pilot", "multiseed")
+PHASE_KINDS = ("pilot", "multiseed", "sweep", "confirm", "alternatives")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -30,10 +33,30 @@ def _name(value: str) -> str:
     return value
 
 
+def _gate(value: str) -> str:
+    kind, colon, argument = value.partition(":")
+    if kind not in gates.NAMES:
+        raise ValueError(f'unknown gate "{kind}"{suggest(kind, gates.NAMES)}')
+    wanted = gates.WITH_ARGUMENT.get(kind)
+    if wanted is not None and not argument:
+        raise ValueError(f'say {wanted} after a colon, such as "{kind}:zero"')
+    if wanted is None and colon:
+        raise ValueError(f'nothing can stand after the gate\'s name; write "{kind}"')
+    return value
+
+
+def _once(values: list[str]) -> list[str]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f'"{value}" stands there twice')
+    return values
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_text)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Overrides = dict[str, Any]  # validated by the trainer's own config model
+Gate = Annotated[str, AfterValidator(_text), AfterValidator(_gate)]
 
 
 class Metric(StrictModel):
@@ -86,13 +109,105 @@ class AnalysisPlan(StrictModel):
     min_pairs: Annotated[int, Field(ge=2)] = 8
 
 
-class Phase(StrictModel):
-    """A set of runs with one analysis; conditions default to all."""
+def _flat(grid: Any, prefix: str = "") -> Any:
+    """Axes by dotted key: TOML reads an unquoted `mining.opt_steps` as a table in a table."""
+    if not isinstance(grid, dict):
+        return grid
+    flat: dict[str, Any] = {}
+    for key, values in grid.items():
+        flat |= (
+            _flat(values, f"{prefix}{key}.")
+            if isinstance(values, dict)
+            else {f"{prefix}{key}": values}
+        )
+    return flat
 
-    kind: Literal["pilot", "multiseed"]
+
+def _axes(grid: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    for key, values in grid.items():
+        texts = [json.dumps(value, sort_keys=True) for value in values]
+        if not texts:
+            raise ValueError(f"{key} has no values; an axis needs at least one")
+        for text in texts:
+            if texts.count(text) > 1:
+                raise ValueError(f"{key} has the value {text} twice")
+    if prod(len(values) for values in grid.values()) > MOST_CELLS:
+        raise ValueError(f"a grid of more than {MOST_CELLS:,} cells")
+    return grid
+
+
+Grid = Annotated[dict[str, list[Any]], BeforeValidator(_flat), AfterValidator(_axes)]
+
+
+class Phase(StrictModel):
+    """What every kind of phase says: a set of runs with one analysis."""
+
     seeds: Annotated[tuple[int, ...], BeforeValidator(parse_seeds)]
-    conditions: list[str] | None = None
+    config: Overrides = Field(default_factory=dict)
+    """For all runs of this phase; a key replaces the whole value it has in its condition."""
     confirmatory: bool = False
+    canary: bool | None = None
+    """Whether its first task goes first, see pipeline/canary.py; the profile decides by default."""
+    gates: Annotated[list[Gate], AfterValidator(_once)] = Field(
+        default_factory=lambda: list(gates.DEFAULT)
+    )
+    """What must hold of its results before the next phase begins; see `pipeline.gates`."""
+
+
+class ConditionsPhase(Phase):
+    """Runs conditions as they are declared: those named, or all.
+
+    Alternatives are each compared with the reference condition, as one family.
+    """
+
+    kind: Literal["pilot", "multiseed", "alternatives"]
+    conditions: list[str] | None = None
+
+
+class Keep(StrictModel):
+    """Only the share of cells that an earlier sweep put first; the others are not run."""
+
+    of: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class SweepPhase(Phase):
+    """Runs one condition in many settings, and the reference condition at the same seeds.
+
+    Cells are every combination of the grid's axes, then the lists' sets of overrides. A key of
+    either may be dotted: "mining.opt_steps" names a setting inside a table.
+    """
+
+    kind: Literal["sweep"]
+    condition: str
+    grid: Grid = Field(default_factory=dict)
+    lists: list[Annotated[Overrides, Field(min_length=1)]] = Field(default_factory=list)
+    baseline_grid: Grid = Field(default_factory=dict)
+    """Settings of the reference condition that are tried as well, so that it is tuned, too."""
+    keep: Keep | None = None
+
+    @check(mode="after")
+    def _explores(self) -> Self:
+        if not self.grid and not self.lists:
+            raise ValueError("no cells: a sweep needs a grid or lists")
+        if self.confirmatory:
+            raise ValueError(
+                "a sweep confirms nothing; leave confirmatory to a phase of kind confirm"
+            )
+        return self
+
+
+class ConfirmPhase(Phase):
+    """Runs the cell that a sweep selected against the reference condition, at fresh seeds."""
+
+    kind: Literal["confirm"]
+    of: str
+    """The sweep."""
+    metric: str | None = None
+    """What decides, such as one of the test set; the study's metric by default."""
+
+
+AnyPhase = Annotated[ConditionsPhase | SweepPhase | ConfirmPhase, Field(discriminator="kind")]
 
 
 class StudyFile(StrictModel):
@@ -103,7 +218,33 @@ class StudyFile(StrictModel):
     conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
     hypotheses: dict[Name, Hypothesis] = Field(default_factory=dict)
     analysis: AnalysisPlan = Field(default_factory=AnalysisPlan)
-    phases: Annotated[dict[Name, Phase], Field(min_length=1)]
+    phases: Annotated[dict[Name, AnyPhase], Field(min_length=1)]
+
+    @property
+    def reference(self) -> str:
+        """The condition that margins are percentages of, and that sweeps are set against."""
+        first = next(iter(self.hypotheses.values()), None)
+        return self.analysis.reference or (
+            first.reference if first else next(iter(self.conditions))
+        )
+
+    def family_size(self, name: str) -> int:
+        """How many hypotheses a phase corrects for at once."""
+        phase = self.phases[name]
+        if phase.kind in ("confirm", "alternatives"):
+            return len(self.brought_hypotheses(name))
+        return max(1, sum(h.family == "primary" for h in self.hypotheses.values()))
+
+    def brought_hypotheses(self, name: str) -> dict[str, str]:
+        """Names of hypotheses that a phase brings with it -> the condition each is about."""
+        phase = self.phases[name]
+        if isinstance(phase, ConfirmPhase):
+            sweep = self.phases.get(phase.of)
+            return {name: sweep.condition if isinstance(sweep, SweepPhase) else self.reference}
+        if isinstance(phase, ConditionsPhase) and phase.kind == "alternatives":
+            chosen = phase.conditions or list(self.conditions)
+            return {f"{name}-{key}": key for key in chosen if key != self.reference}
+        return {}
 
     @check(mode="before")
     @classmethod
@@ -129,74 +270,19 @@ class StudyFile(StrictModel):
         known = list(self.conditions)
         for name, hypothesis in self.hypotheses.items():
             for role in ("candidate", "reference"):
-                _known(getattr(hypothesis, role), known, f"hypotheses.{name}.{role}")
+                known_condition(getattr(hypothesis, role), known, f"hypotheses.{name}.{role}")
             if hypothesis.candidate == hypothesis.reference:
                 raise ValueError(f"hypotheses.{name} compares {hypothesis.candidate!r} with itself")
         if self.analysis.reference is not None:
-            _known(self.analysis.reference, known, "analysis.reference")
-        for name, phase in self.phases.items():
-            if phase.conditions == []:
-                raise ValueError(f"phases.{name}.conditions is empty; leave it out for all")
-            chosen = phase.conditions or []
-            for condition in chosen:
-                _known(condition, known, f"phases.{name}.conditions")
-                if chosen.count(condition) > 1:
-                    raise ValueError(f"phases.{name}.conditions names {condition!r} twice")
-        return self
-
-    @check(mode="after")
-    def _seeds_allow_the_statistics(self) -> Self:
-        for (first, a), (second, b) in combinations(self.phases.items(), 2):
-            shared = sorted(set(a.seeds) & set(b.seeds))
-            if shared:
-                raise ValueError(
-                    f"phases {first} and {second} share seed {shared[0]}; "
-                    "a phase must not be decided on seeds that an earlier one has seen"
-                )
-        for name, phase in self.phases.items():
-            if phase.confirmatory:
-                self._check_number_of_seeds(name, len(phase.seeds))
-        return self
-
-    def _check_number_of_seeds(self, name: str, seeds: int) -> None:
-        """Refuse a phase whose every verdict would be INCONCLUSIVE, before it costs anything."""
-        needed, alpha = self.analysis.min_pairs, self.analysis.alpha
-        if seeds < needed:
-            raise ValueError(
-                f"phases.{name} has {seeds} seeds but analysis.min_pairs is {needed}: every "
-                "verdict would be INCONCLUSIVE; add seeds or lower min_pairs"
-            )
-        # The smallest two-sided p of an exact sign-flip test is 2^(1-n), times Holm's family.
-        primary = sum(h.family == "primary" for h in self.hypotheses.values())
-        least = 2.0 ** (1 - seeds) * max(1, primary)
-        if least >= alpha:
-            raise ValueError(
-                f"phases.{name} has {seeds} seeds: the smallest p that sign flips can give is "
-                f"{least:.3g}, not below alpha = {alpha}, so no difference could ever be told; "
-                "add seeds"
-            )
-
-    @check(mode="after")
-    def _confirmatory_phases_hold_what_is_compared(self) -> Self:
-        for name, phase in self.phases.items():
-            if phase.confirmatory and not self.hypotheses:
-                raise ValueError(f"phases.{name} is confirmatory but there are no hypotheses")
-            if not phase.confirmatory or phase.conditions is None:
-                continue
-            for key, hypothesis in self.hypotheses.items():
-                for condition in (hypothesis.candidate, hypothesis.reference):
-                    if condition not in phase.conditions:
-                        raise ValueError(
-                            f"phases.{name} leaves out {condition!r}, which hypotheses.{key} needs"
-                        )
-            reference = self.analysis.reference
-            if reference is not None and reference not in phase.conditions:
-                raise ValueError(
-                    f"phases.{name} leaves out {reference!r}, the analysis.reference of margins"
-                )
+            known_condition(self.analysis.reference, known, "analysis.reference")
         return self
 
 
-def _known(name: str, valid: Sequence[str], where: str) -> None:
+def known_condition(name: str, valid: Sequence[str], where: str) -> None:
+    """Refuse a condition that is not declared, and name the nearest that is.
+
+    Raises:
+        ValueError: saying where the name stands.
+    """
     if name not in valid:
         raise ValueError(f'{where}: unknown condition "{name}"{suggest(name, valid)}')

@@ -1,20 +1,21 @@
 """From planned runs to jobs: files first, then the intent, then the scheduler, then the job id."""
 
-import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from pipeline import chain
+from pipeline.admission import Admission
 from pipeline.errors import PipelineError, SchedulerUnreachableError
-from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec, pack
 from pipeline.profiles import Profile
 from pipeline.provenance import age_s, new_token, node_name, now
 from pipeline.reconcile import Event
-from pipeline.results import RunEntry, TaskFile
-from pipeline.scheduler import ACCOUNTING_LAG_S, HeldError, Submission, scheduler_for
+from pipeline.scheduler import ACCOUNTING_LAG_S, HeldError, scheduler_for
 from pipeline.site import Site
+from pipeline.snapshot import Snapshot, prune, recorded_sources, take
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord, TaskState
+from pipeline.task_files import written_submission
 from pipeline.workspace import Workspace
 
 _SETTLE_S = {"local": 0, "slurm": ACCOUNTING_LAG_S}
@@ -28,14 +29,27 @@ class Batch:
     state: State
     tasks: int = 0
     runs: int = 0
+    jobs: int = 0
     waiting: int = 0
     """Tasks that wait for a free place."""
     held: str | None = None
     """The scheduler's words when a limit of its own held tasks back."""
+    notes: tuple[str, ...] = ()
+
+    def with_job(self, state: State, tasks: Sequence[TaskSpec]) -> "Batch":
+        """The batch after these tasks went in as one job."""
+        return replace(
+            self,
+            state=state,
+            jobs=self.jobs + 1,
+            tasks=self.tasks + len(tasks),
+            runs=self.runs + sum(len(task.runs) for task in tasks),
+            waiting=self.waiting - len(tasks),
+        )
 
 
 def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -> Batch:
-    """Submit as many of the runs as the profile and the scheduler admit.
+    """Submit as many of the runs as the profile and the scheduler admit, in the fewest jobs.
 
     The state is saved before and after every submission.
 
@@ -44,40 +58,76 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
         SchedulerUnreachableError: it is not here (nothing was tried), or gave no answer (the
             intent stays and is looked up next time).
     """
-    scheduler_for(site.profile.backend).check()
+    scheduler = scheduler_for(site.profile.backend)
+    scheduler.check()
     tasks = pack(site.study, runs, site.profile.stack_size)
     free = free_places(site.profile, state)
     admitted = tasks if free is None else tasks[:free]
-    per_job = 1 if site.profile.backend == "local" else max(1, len(admitted))
-    batch = Batch(state, waiting=len(tasks) - len(admitted))
-    for start in range(0, len(admitted), per_job):
-        job_tasks = admitted[start : start + per_job]
+    batch = Batch(state, waiting=len(tasks))
+    if not admitted:
+        return batch
+    snapshot = take(site.workspace, site.study.file.study.trainer)
+    prune(site.workspace, state, snapshot)
+    batch = replace(batch, notes=_code_notes(site, state, phase, snapshot))
+    most = scheduler.most_tasks() if len(admitted) > 1 else 1
+    admission = Admission(len(admitted), most, _room(site.profile, state))
+    while size := admission.size:
+        chunk = admitted[batch.tasks : batch.tasks + size]
         try:
-            state = _submit_job(site, state, phase, job_tasks)
+            batch = batch.with_job(_submit_job(site, batch.state, phase, chunk, snapshot), chunk)
+            admission.admitted()
         except HeldError as error:
-            left = len(admitted) - start
-            return replace(batch, waiting=batch.waiting + left, held=str(error))
-        batch = replace(
-            batch,
-            state=state,
-            tasks=batch.tasks + len(job_tasks),
-            runs=batch.runs + sum(len(task.runs) for task in job_tasks),
-        )
-    return batch
+            batch = replace(batch, held=str(error))
+            if not error.fewer_may_fit:
+                return batch
+            admission.refused()
+    return _ceiling_noted(site, batch)
+
+
+def _code_notes(site: Site, state: State, phase: str, snapshot: Snapshot) -> tuple[str, ...]:
+    """A warning when runs of the phase went in with another trainer than this one."""
+    digests = {job.code for job in state.jobs.values() if job.phase == phase and job.code}
+    earlier = {recorded_sources(site.workspace, digest) for digest in digests}
+    if earlier <= {None, snapshot.code.source_digest}:
+        return ()
+    note = (
+        f"{phase}: the trainer's code was changed since earlier runs of this phase were "
+        "submitted; the report will say which run came from which code"
+    )
+    return (note,)
 
 
 def free_places(profile: Profile, state: State) -> int | None:
     """How many more tasks the profile lets in; None for any number."""
     limit = profile.max_running if profile.backend == "local" else profile.max_submitted
-    if limit is None:
-        return None
-    live = sum(
+    return None if limit is None else max(0, limit - _live_tasks(profile, state))
+
+
+def _live_tasks(profile: Profile, state: State) -> int:
+    """Queued and running tasks, with what the follow-ups of `--auto` take of the same limit."""
+    return (chain.places(state) if profile.backend == "slurm" else 0) + sum(
         task.state is not TaskState.ENDED
         for job in state.jobs.values()
         if job.backend == profile.backend
         for task in job.tasks
     )
-    return max(0, limit - live)
+
+
+def _room(profile: Profile, state: State) -> int | None:
+    """Tasks that fit below the number at which the scheduler last refused more, if it did."""
+    if state.admitted is None or profile.backend == "local":
+        return None
+    return state.admitted - _live_tasks(profile, state)
+
+
+def _ceiling_noted(site: Site, batch: Batch) -> Batch:
+    """Remember at how many tasks a submit limit struck; forget it once all went in."""
+    admitted = _live_tasks(site.profile, batch.state) if batch.held else None
+    if not (batch.held or batch.tasks) or admitted == batch.state.admitted:
+        return batch
+    state = replace(batch.state, admitted=admitted)
+    site.store.save(state)
+    return replace(batch, state=state)
 
 
 def settle_intents(workspace: Workspace, state: State) -> tuple[State, list[Event]]:
@@ -103,10 +153,12 @@ def settle_intents(workspace: Workspace, state: State) -> tuple[State, list[Even
     return state, events
 
 
-def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec]) -> State:
+def _submit_job(
+    site: Site, state: State, phase: str, tasks: Sequence[TaskSpec], snapshot: Snapshot
+) -> State:
     token = new_token()
-    submission = _written(site, phase, token, tasks)
-    state = _with_intent(site, state, phase, token, tasks)
+    submission = written_submission(site, phase, token, tasks, snapshot)
+    state = _with_intent(site, state, phase, token, tasks, snapshot)
     site.store.save(state)
     site.store.record([{"event": "intent", "token": token, "phase": phase, "tasks": len(tasks)}])
     try:
@@ -116,6 +168,7 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
     except (HeldError, PipelineError, OSError) as error:
         site.store.save(_without(state, token))
         site.store.record([{"event": "refused", "token": token, "reason": str(error)}])
+        shutil.rmtree(submission.folder, ignore_errors=True)  # nothing will ever run from it
         raise
     job = replace(state.jobs[token], job_id=done.job_id)
     state = replace(state, jobs={**state.jobs, token: job})
@@ -124,62 +177,13 @@ def _submit_job(site: Site, state: State, phase: str, tasks: Sequence[TaskSpec])
     return state
 
 
-def _written(site: Site, phase: str, token: str, tasks: Sequence[TaskSpec]) -> Submission:
-    """Write the files of a submission: one per task, and config.json for every run."""
-    workspace, study = site.workspace, site.study.file.study.name
-    folder = workspace.job_dir(phase, token)
-    files = []
-    for index, task in enumerate(tasks):
-        content = task_file(site, phase, token, index, task)
-        files.append(folder / f"task-{index:04d}.json")
-        write_atomic(files[-1], content.model_dump_json(indent=1).encode())
-        for run in task.runs:
-            _write_config(workspace.run_dir(run.key) / "config.json", run)
-    return Submission(
-        token=token,
-        name=f"{study}-{phase}-{token}",
-        comment=f"study-pipeline study={study} phase={phase} token={token}",
-        folder=folder,
-        task_files=tuple(files),
-        workspace=workspace.root,
-    )
-
-
-def task_file(site: Site, phase: str, token: str, index: int, task: TaskSpec) -> TaskFile:
-    """All that one task of a submission needs to know."""
-    header = site.study.file.study
-    return TaskFile(
-        study=header.name,
-        phase=phase,
-        trainer=header.trainer,
-        metric=header.metric.name,
-        backend=site.profile.backend,
-        token=token,
-        task=index,
-        cpus=site.profile.cpus_per_task,
-        gpus=site.profile.gpus,
-        runs=[_entry(run) for run in task.runs],
-    )
-
-
-def _entry(run: RunSpec) -> RunEntry:
-    return RunEntry(
-        run_id=run.run_id,
-        condition=run.condition,
-        seed=run.seed,
-        config=run.config,
-        config_digest=run.digest,
-    )
-
-
-def _write_config(path: Path, run: RunSpec) -> None:
-    content = {"condition": run.condition, "seed": run.seed, "trainer": run.trainer}
-    text = json.dumps({**content, "config": run.config, "digest": run.digest}, indent=1)
-    write_atomic(path, text.encode())
-
-
 def _with_intent(
-    site: Site, state: State, phase: str, token: str, tasks: Sequence[TaskSpec]
+    site: Site,
+    state: State,
+    phase: str,
+    token: str,
+    tasks: Sequence[TaskSpec],
+    snapshot: Snapshot,
 ) -> State:
     job = JobRecord(
         phase=phase,
@@ -187,6 +191,7 @@ def _with_intent(
         backend=site.profile.backend,
         tasks=tuple(TaskRecord(runs=tuple(run.key for run in task.runs)) for task in tasks),
         submitted_at=now(),
+        code=snapshot.digest,
         host=node_name() if site.profile.backend == "local" else None,
     )
     runs = dict(state.runs)

@@ -30,7 +30,12 @@ class TrainingRun(Protocol):
 
     @property
     def config(self) -> Any:
-        """The resolved config, an instance of the trainer's `config_type`."""
+        """The resolved config, an instance of the trainer's `config_type`.
+
+        Read what you need of it by attribute: a key that training never reads stops the study
+        with an alarm, as whoever sets it would believe that it matters. Dumping the config counts
+        as reading all of it. What only some settings need belongs into a discriminated union.
+        """
 
     @property
     def directory(self) -> Path:
@@ -90,7 +95,11 @@ class TrainingOutcome(Protocol):
 
     @property
     def details(self) -> Mapping[str, str | int | float]:
-        """Facts for the record: device, parameters, train_seconds, precision, versions, ..."""
+        """Facts for the record: device, parameters, train_seconds, precision, versions, ...
+
+        With a `weights_digest` (of the final weights) results count as identical only when the
+        weights are.
+        """
 
 
 @runtime_checkable

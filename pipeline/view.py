@@ -1,11 +1,15 @@
 """What `pipeline status` says: the state and the latest facts as plain values. Writes nothing."""
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline import chain
+from pipeline.canary import held_words
+from pipeline.gates import closed_gates
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
-from pipeline.state import JobRecord, RunStatus, State, TaskState
+from pipeline.state import GateRecord, JobRecord, RunStatus, State, TaskState
 from pipeline.words import and_more, one_line
 from pipeline.workspace import Workspace
 
@@ -31,6 +35,8 @@ class PhaseView:
     runs: dict[str, int]
     jobs: list[JobView]
     speed: Speed | None = None
+    closed: tuple[GateRecord, ...] = ()
+    """Gates and alarms that need a person."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +79,29 @@ class StatusView:
 
 def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) -> StatusView:
     """Describe a state that has just been brought up to date."""
-    names = [name for name in state.phases if state.runs_of(name)]
+    names = [name for name, phase in state.phases.items() if phase.awaits or state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
+    finished = all(phase.status == "complete" for phase in phases)
     return StatusView(
         study=state.study,
         workspace=str(workspace.root),
         phases=phases,
         next=_next(workspace, state, phases),
-        attention=_attention(state),
-        notes=notes or [],
+        attention=_attention(state, phases),
+        notes=[
+            *(notes or []),
+            *_canaries(workspace, state, names),
+            *chain.words(state, finished=finished),
+        ],
     )
 
 
-def _attention(state: State) -> list[str]:
-    """Failed runs, those that failed for the same reason in one line."""
+def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]:
+    return [line for name in names if (line := held_words(workspace, state, name))]
+
+
+def _attention(state: State, phases: list[PhaseView]) -> list[str]:
+    """Failed runs, those that failed for the same reason in one line; then closed gates."""
     by_reason: dict[str, list[str]] = {}
     for key, run in state.runs.items():
         accepted = state.phases[run.phase].accepted_failed
@@ -96,25 +111,42 @@ def _attention(state: State) -> list[str]:
         f"{and_more(keys[0], len(keys) - 1, 'run')}: {one_line(reason)}"
         for reason, keys in by_reason.items()
     ]
+    lines += [
+        f"{phase.id}: gate {gate.name} is closed: {one_line(gate.words)}"
+        for phase in phases
+        for gate in phase.closed
+    ]
+    lines += [
+        f"{name}: {phase.awaits} selected nothing, since no cell of it has a result at every seed"
+        for name, phase in state.phases.items()
+        if phase.awaits and _status(state, phase.awaits, _tally(state, phase.awaits)) == "complete"
+    ]
     if len(lines) > _MAX_ATTENTION:
         lines[_MAX_ATTENTION:] = [f"and {len(lines) - _MAX_ATTENTION} other reasons"]
     return lines
 
 
 def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
-    runs = state.runs_of(name)
-    tally = counts(runs.values())
+    runs, tally = state.runs_of(name), _tally(state, name)
     jobs = [job for job in state.jobs.values() if job.phase == name]
+    closed = closed_gates(state, name)
     return PhaseView(
         id=name,
-        status=_status(state, name, tally),
+        status="attention" if closed else _status(state, name, tally),
         runs=tally,
         jobs=[_job(job) for job in sorted(jobs, key=lambda job: job.submitted_at)],
         speed=speed_of(workspace, runs),
+        closed=closed,
     )
 
 
+def _tally(state: State, name: str) -> dict[str, int]:
+    return counts(state.runs_of(name).values())
+
+
 def _status(state: State, name: str, tally: dict[str, int]) -> str:
+    if state.phases[name].awaits:
+        return "not_started"
     accepted = state.phases[name].accepted_failed
     if tally["failed"] and not accepted:
         return "attention"
@@ -145,14 +177,28 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
     current = next((phase for phase in phases if phase.status != "complete"), None)
     if current is None:
         return f"the study is complete: read {workspace.relative(workspace.report_file)}"
+    if current.closed and not current.runs["failed"]:
+        return (
+            "find out what the numbers say; to go on all the same: "
+            f'`pipeline advance --override {shlex.quote(current.closed[0].name)} --reason "..."`'
+        )
     if current.status == "attention":
         return (
             "look at the failed runs (`pipeline logs RUN`), mend the cause, "
             "then `pipeline retry` and `pipeline advance`; or go on without them: "
             "`pipeline advance --accept-failed`"
         )
+    if chain.is_broken(state):
+        return "`pipeline advance --auto` takes up the broken chain of follow-ups"
+    if chain.is_untold(state):
+        return f"a follow-up job may be missing: {chain.MAKES_SURE}"
+    if chain.is_alive(state):
+        return "nothing to do: a follow-up job carries the study on by itself"
     if current.status == "analysis_due":
         return f"`pipeline advance` analyses {current.id}"
+    awaits = state.phases[current.id].awaits
+    if awaits:
+        return f"`pipeline retry` tries the failed runs of {awaits} again, so that it can select"
     if current.status == "not_started":
         return f"`pipeline advance` submits {current.id} to profile {state.profile}"
     return "`pipeline advance --watch` follows the runs and goes on by itself"

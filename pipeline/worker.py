@@ -20,15 +20,16 @@ from pydantic import ValidationError
 
 from pipeline.digest import digest_of
 from pipeline.files import write_atomic
-from pipeline.provenance import code_of, node_name, versions
+from pipeline.provenance import node_name, versions
+from pipeline.reading import Reading, watched
 from pipeline.results import (
     Attempt,
-    Code,
     FailureFile,
     RunEntry,
     RunResult,
     TaskFile,
 )
+from pipeline.sources import Sources, import_root
 from pipeline.trainer import (
     Measurement,
     RecordingOutcome,
@@ -51,6 +52,10 @@ _SILENT = "the trainer ended without an outcome for this run"
 
 class TaskFailedError(Exception):
     """Some run of the task has no result; Slurm is to see a failed task."""
+
+
+class OtherCodeError(Exception):
+    """What would run is not what was submitted."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +143,19 @@ class _Task:
 
     def _train(self) -> None:
         trainer = load_trainer(self._task.trainer, self._workspace.root)
-        code = code_of(self._task.trainer)
+        _refuse_other_code(self._task)
         runs = [self._training_run(trainer, entry) for entry in self._task.runs]
-        for outcome in trainer.train(runs, self._context):
-            if outcome.run_id not in self._open:
-                raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
-            if outcome.failure is not None:
-                self._fail(outcome.run_id, outcome.failure)
-            else:
-                self._accept(outcome, code)
+        with watched({run.run_id: run.config for run in runs}) as reading:
+            for outcome in trainer.train(runs, self._context):
+                self._take(outcome, reading)
+
+    def _take(self, outcome: TrainingOutcome, reading: Reading) -> None:
+        if outcome.run_id not in self._open:
+            raise ValueError(f"the trainer gave an unknown or second outcome: {outcome.run_id}")
+        if outcome.failure is not None:
+            self._fail(outcome.run_id, outcome.failure)
+        else:
+            self._accept(outcome, reading.unread(outcome.run_id))
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
         folder = self._folders[entry.run_id]
@@ -156,13 +165,13 @@ class _Task:
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
         return _Run(entry.run_id, entry.seed, config, folder)
 
-    def _accept(self, outcome: TrainingOutcome, code: Code) -> None:
+    def _accept(self, outcome: TrainingOutcome, unread: list[str]) -> None:
         entry = self._open[outcome.run_id]
         if self._task.metric not in outcome.metrics:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome, code)
+            result = self._result(entry, outcome, unread)
         except OSError as error:
             self._fail(entry.run_id, f"result refused: {error.filename}: {error.strerror}")
             return
@@ -175,7 +184,7 @@ class _Task:
         self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
 
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome, code: Code) -> RunResult:
+    def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
         ended = datetime.now(UTC)
         wall_s = (ended - self._started).total_seconds()
         task, stack = self._task, len(self._task.runs)
@@ -195,8 +204,9 @@ class _Task:
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
             **_recorded(outcome, self._folders[entry.run_id]),
+            "unread_keys": unread,
             "versions": versions(),
-            "code": code,
+            "code": task.code,
             "started_at": self._started,
             "ended_at": ended,
             "wall_s": wall_s,
@@ -215,6 +225,22 @@ class _Task:
 
     def _write(self, run_id: str, name: str, text: str) -> None:
         write_atomic(self._folders[run_id] / name, text.encode())
+
+
+def _refuse_other_code(task: TaskFile) -> None:
+    """Make sure that the code which was imported is the code which was submitted.
+
+    Raises:
+        OtherCodeError: it came from elsewhere, or the snapshot was changed.
+    """
+    module, place = task.trainer.partition(":")[0], task.sources
+    if import_root(module) != place.root.resolve():
+        raise OtherCodeError(
+            f"{module} was imported from {import_root(module)} instead of {place.root}: "
+            "does a setup line of the profile change PYTHONPATH?"
+        )
+    if Sources(place.root, place.names).digest() != task.code.source_digest:
+        raise OtherCodeError(f"{place.root} was changed after the submission; remove that folder")
 
 
 def _say(line: str) -> None:

@@ -30,6 +30,11 @@ class Workspace:
         return self.state_dir / "lock"
 
     @property
+    def code_dir(self) -> Path:
+        """Snapshots of the code that jobs run from; see pipeline/snapshot.py."""
+        return self.state_dir / "code"
+
+    @property
     def runs_dir(self) -> Path:
         """`<phase>/<run>/` for every run."""
         return self.root / "runs"

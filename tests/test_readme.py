@@ -66,7 +66,9 @@ def test_make_demo_runs_the_miniature_to_its_report(tmp_path: Path) -> None:
     assert f"report:  {demo}/RESULTS.md" in printed
     report = (demo / "RESULTS.md").read_text(encoding="utf-8")
     assert "| 1 Multi-seed validation | complete | 30 of 30 |" in report
-    assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 3
+    assert "| 2b Confirmation of the selected setting | complete | 16 of 16 |" in report
+    assert "| 3 Alternatives | complete | 32 of 32 |" in report
+    assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 7
     for figure in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", report):
         assert (demo / figure).read_text(encoding="utf-8").startswith("<?xml")
     assert all(
@@ -93,10 +95,11 @@ def test_the_commands_for_a_cluster_run_in_their_order(
 
     assert re.search(r"^ok +nodes +4 nodes of gpu can take a task$", printed, flags=re.MULTILINE)
     assert re.search(r"\b0 problems$", printed, flags=re.MULTILINE)
-    assert "would submit 3 runs of pilot in 3 tasks to profile a100" in printed
-    assert "pilot: submitted 3 runs in 3 tasks" in printed
-    assert "cancelled 1 job with 3 unfinished runs" in printed
-    assert "3 failed runs planned again" in printed
+    assert "would submit 1 run of pilot in 1 task to profile a100" in printed
+    assert "canary: 1 task of pilot first; 2 wait until it reaches step 1,000" in printed
+    assert "pilot: submitted 1 run in 1 task" in printed
+    assert "cancelled 1 job with 1 unfinished run" in printed
+    assert "1 failed run planned again" in printed
 
 
 def test_the_study_shown_is_valid() -> None:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from training.batches import BatchSource
-from training.config import IREDConfig
+from training.config import IREDConfig, settings_of
 from training.stack import Stack, State
 
 SECONDS_BETWEEN = 600.0
@@ -68,13 +68,13 @@ class Checkpoints:
     """Saves and restores the runs of one stack."""
 
     def __init__(self, stack: Stack, runs: Sequence[Resumable]) -> None:
-        everyone = [[_settings(run), run.seed] for run in runs]
+        everyone = [[settings_of(run.config), run.seed] for run in runs]
         self._folders = [run.directory for run in runs]
         self._identities = [
             {
                 "version": VERSION,
                 "seed": run.seed,
-                "config": _settings(run),
+                "config": settings_of(run.config),
                 "device": stack.device.type,
                 "stack": hashlib.sha256(json.dumps(everyone).encode()).hexdigest(),
             }
@@ -142,11 +142,6 @@ class Checkpoints:
                 except UnusableError as error:
                     complaints.append(f"{path}: {error}")
         return found, complaints
-
-
-def _settings(run: Resumable) -> dict[str, Any]:
-    settings: dict[str, Any] = run.config.model_dump(mode="json")
-    return settings
 
 
 def _read_from(state: State, source: BatchSource, index: int) -> _Saved:

@@ -7,7 +7,7 @@ Every setting has an effect in every config that accepts it: what only some nega
 import json
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from training.strategies import (
     HardestMining,
@@ -199,9 +199,22 @@ class IREDConfig(Settings):
         return self
 
 
+_JSON = TypeAdapter(IREDConfig)
+
+
+def settings_of(config: IREDConfig) -> dict[str, Any]:
+    """Return all settings as JSON values, to tell configs apart.
+
+    Not by `config.model_dump`: whoever watches which settings training reads has to take that for
+    a reading of them all.
+    """
+    settings: dict[str, Any] = _JSON.dump_python(config, mode="json")
+    return settings
+
+
 def stack_key(config: IREDConfig) -> str:
     """Return the JSON of all settings in which the runs of one stack have to be equal."""
-    settings: dict[str, Any] = config.model_dump(mode="json")
+    settings = settings_of(config)
     for path in PER_MODEL_SETTINGS:
         *parents, leaf = path.split(".")
         table = settings

@@ -96,6 +96,9 @@ def _descend(stack: Stack, mining: Mining) -> _Descend:
     """Return the part of a step that is one graph, for the strategy as it is then."""
     config, layout = stack.config, stack.layout
     features, schedule = stack.features(), stack.schedule()
+    # Read here, once: the graph closes over numbers, whatever watches who reads the config.
+    precision, mining, quirks = config.precision, config.mining, config.reference_quirks
+    clip, beta1, beta2 = config.grad_clip, config.adam_beta1, config.adam_beta2
 
     def descend(
         weights: Tensor,
@@ -106,25 +109,25 @@ def _descend(stack: Stack, mining: Mining) -> _Descend:
         correction2: Tensor,
     ) -> tuple[Losses, Tensor]:
         losses, gradient = loss_and_gradient(
-            for_products(unflatten(weights, layout), config.precision),
+            for_products(unflatten(weights, layout), precision),
             features,
             schedule,
             batch,
             mining,
             settings.contrastive_weight,
             settings.noise_scale,
-            quirks=config.reference_quirks,
+            quirks=quirks,
         )
         flat = flatten(gradient)
-        norms = clip_by_model(flat, config.grad_clip)
+        norms = clip_by_model(flat, clip)
         adam.update(
             weights,
             flat,
             correction1,
             correction2,
             settings.learning_rate,
-            config.adam_beta1,
-            config.adam_beta2,
+            beta1,
+            beta2,
         )
         return losses, norms
 

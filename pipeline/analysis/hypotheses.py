@@ -32,6 +32,8 @@ class Comparison:
     """One hypothesis in one phase, its numbers and its verdict."""
 
     phase: str
+    plan: AnalysisPlan
+    """What it was decided by: metric, margin, level."""
     hypothesis: Hypothesis
     seeds: tuple[int, ...]
     """Of the complete pairs."""
@@ -143,6 +145,7 @@ def _decided(
 
     return Comparison(
         phase=phase,
+        plan=plan,
         hypothesis=draft.hypothesis,
         seeds=draft.seeds,
         unpaired_seeds=tuple(sorted(planned_seeds - set(draft.seeds))),

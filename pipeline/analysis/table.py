@@ -53,6 +53,7 @@ class RunRow:
 
     phase: str
     condition: str
+    """In a sweep, with the cell: every cell counts as a condition of its own."""
     seed: int
     run_id: str
     metrics: Mapping[str, Measurement]

@@ -37,7 +37,12 @@ class Question:
 
 
 def go_deep(
-    workspace: Workspace, profile: SlurmProfile, trainer: str | None, wait_s: float, tell: Tell
+    workspace: Workspace,
+    profile_name: str,
+    profile: SlurmProfile,
+    trainer: str | None,
+    wait_s: float,
+    tell: Tell,
 ) -> list[Finding]:
     """Send the job and judge what it answers within `wait_s` seconds.
 
@@ -50,7 +55,7 @@ def go_deep(
         write_atomic(question.folder / QUESTION, nonce.encode())
         arguments = (str(workspace.root), str(question.folder), trainer)
         name = f"doctor-{nonce}"
-        job_id = submit_probe(report_node, arguments, question.folder, name, profile)
+        job_id = submit_probe(report_node, arguments, question.folder, name, profile, profile_name)
     except SchedulerUnreachableError as error:
         return [problem("deep", str(error), "try again later", unreachable=True)]
     except HeldError as error:

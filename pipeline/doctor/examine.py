@@ -73,7 +73,7 @@ def examine(
         yield judge_sharing("the Python environment", files.python_file_system)
     else:
         tell("waiting for a compute node")
-        yield from go_deep(workspace, profile, trainer, deep_wait_s, announce)
+        yield from go_deep(workspace, name, profile, trainer, deep_wait_s, announce)
 
 
 def _usual_profile(study: Study | None, state: State | None) -> str:

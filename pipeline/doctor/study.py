@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from pipeline.code_tree import code_trees
 from pipeline.doctor.finding import Finding, ok, problem, warning
 from pipeline.errors import PipelineError
 from pipeline.lock import holder_of
 from pipeline.plan import plan_study
-from pipeline.provenance import code_of
-from pipeline.results import Code
+from pipeline.sources import sources_of
 from pipeline.state import State
 from pipeline.store import StateStore
 from pipeline.study import Study, load_study
@@ -29,7 +29,7 @@ def examine_study(workspace: Workspace) -> tuple[Study | None, list[Finding]]:
     return study, [
         ok("study", f"{header.name}: {size}"),
         ok("trainer", f"{header.trainer} can be imported"),
-        judge_code(code_of(header.trainer)),
+        _examine_code(workspace, header.trainer),
     ]
 
 
@@ -42,16 +42,22 @@ def examine_state(workspace: Workspace) -> tuple[State | None, list[Finding]]:
     return state, [_judge_state(state), *_judge_lock(holder_of(workspace.lock_file))]
 
 
-def judge_code(code: Code) -> Finding:
+def _examine_code(workspace: Workspace, trainer: str) -> Finding:
+    sources = sources_of(trainer)
+    tree = code_trees(workspace, sources)[0]
+    return judge_code(tree.commit, tree.is_dirty(sources))
+
+
+def judge_code(commit: str | None, dirty: bool | None) -> Finding:
     """Whether a result can be traced to a commit."""
-    if code.commit is None:
+    if commit is None:
         return warning(
             "code",
             "the trainer's code is not in git; results name a digest of its files instead",
             "commit it to a repository, so that a result can be traced and repeated",
         )
-    commit = code.commit[:_COMMIT_CHARS]
-    if code.dirty:
+    commit = commit[:_COMMIT_CHARS]
+    if dirty:
         return warning(
             "code",
             f"commit {commit} with changes that are not committed",

@@ -2,6 +2,7 @@
 
 from pipeline.scheduler.base import (
     ACCOUNTING_LAG_S,
+    FollowUp,
     HeldError,
     Scheduler,
     Submission,
@@ -11,6 +12,7 @@ from pipeline.scheduler.base import (
 
 __all__ = [
     "ACCOUNTING_LAG_S",
+    "FollowUp",
     "HeldError",
     "Scheduler",
     "Submission",

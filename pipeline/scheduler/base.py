@@ -1,5 +1,6 @@
 """What the pipeline asks of a scheduler, and what it gets to know from one."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ ACCOUNTING_LAG_S = 120
 class HeldError(Exception):
     """The scheduler admits no more for now (a limit); the rest goes in at a later `advance`."""
 
+    def __init__(self, words: str, *, fewer_may_fit: bool) -> None:
+        super().__init__(words)
+        self.fewer_may_fit = fewer_may_fit
+        """True when the limit counts tasks, so that a smaller submission may go in at once."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -31,6 +37,34 @@ class Submission:
     """Where logs and submitit's files go."""
     task_files: tuple[Path, ...]
     workspace: Path
+    profile_name: str
+    python_path: tuple[Path, ...]
+    """Folders of the code snapshot that its tasks import from before all others."""
+
+
+def python_path(submission: Submission) -> str:
+    """PYTHONPATH of the tasks: their snapshot, then what the submitting process was given."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([*map(str, submission.python_path), *filter(None, given)])
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """A small job about to be submitted that runs one command once others have ended."""
+
+    token: str
+    name: str
+    """Job name; holds the token, so that the job is found again whatever happens."""
+    comment: str
+    folder: Path
+    """Where its script and log go."""
+    workspace: Path
+    command: tuple[str, ...]
+    after: tuple[str, ...]
+    """Ids of the jobs it waits for, however they end; all of them were live a moment ago."""
+    begin_min: int
+    """It does not start before so many minutes from now."""
+    profile_name: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +95,13 @@ class Scheduler(Protocol):
             SchedulerUnreachableError: the scheduler's commands are not here.
         """
 
+    def most_tasks(self) -> int:
+        """How many tasks one submission may hold.
+
+        Raises:
+            SchedulerUnreachableError: no answer.
+        """
+
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one job.
 
@@ -68,6 +109,22 @@ class Scheduler(Protocol):
             HeldError: a limit is reached; nothing was submitted.
             SchedulerUnreachableError: no answer; the job may exist, look for its token.
             PipelineError: the scheduler refuses the request as it is; nothing was submitted.
+        """
+
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """Submit a job that runs a command once others have ended, or at a time.
+
+        Raises:
+            HeldError: a limit is reached; nothing was submitted.
+            SchedulerUnreachableError: no answer; the job may exist, look for its token.
+            PipelineError: the scheduler refuses the request, or knows no such jobs.
+        """
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """Have a follow-up that waits for a time wait for jobs instead.
+
+        Raises:
+            SchedulerUnreachableError: no answer, or it has begun already.
         """
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:

@@ -1,6 +1,7 @@
 """Starts one local task through submitit and writes its pid down; runs in its own session."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pipeline.worker import run_task
 def main() -> None:
     """Read the order from the command line, submit it, write {"pid"}."""
     order = json.loads(sys.argv[1])
-    executor = submitit.LocalExecutor(folder=order["folder"])
+    # -P: what lies in the working directory must not come before the snapshot on PYTHONPATH.
+    python = f"{shlex.quote(sys.executable)} -P"
+    executor = submitit.LocalExecutor(folder=order["folder"], python=python)
     executor.update_parameters(
         timeout_min=order["timeout_min"],
         signal_delay_s=order["signal_lead_s"],

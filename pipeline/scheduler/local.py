@@ -7,6 +7,7 @@ controller and the worker, and lives as long as one of them does, whichever was 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,13 +20,17 @@ import psutil
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import node_name
-from pipeline.scheduler.base import Submission, Submitted, TaskStatus
+from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus, python_path
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
 PROCESS_FILE = "process.json"
+NO_QUEUE = (
+    "--auto leaves a job in a cluster's queue, and this profile is this machine alone, where no "
+    "job can wait for others; `pipeline advance --watch` stays and does the same"
+)
 _CONTROLLER = "submitit.local._local"
 _STOP_GRACE_S = 5.0
 _POLL_S = 0.05
@@ -37,8 +42,12 @@ class LocalScheduler:
     def check(self) -> None:
         """This machine is always there."""
 
+    def most_tasks(self) -> int:
+        """One: `max_running` counts them."""
+        return 1
+
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
-        """Start the task (one a job: `max_running` counts them) and return at once."""
+        """Start the task and return at once."""
         (task_file,) = submission.task_files
         order = {
             "folder": str(submission.folder),
@@ -51,7 +60,9 @@ class LocalScheduler:
         console = submission.folder / "controller.log"
         with console.open("ab") as output:  # a pipe would stay open as long as the task runs
             launch = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                [sys.executable, "-P", "-m", "pipeline.scheduler.launch_local", json.dumps(order)],
+                cwd=submission.workspace,
+                env={**os.environ, "PYTHONPATH": python_path(submission)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -62,6 +73,24 @@ class LocalScheduler:
         if started is None:
             raise PipelineError(f"the task could not be started; see {console}")
         return started
+
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """There is no queue here in which a job could wait for others.
+
+        Raises:
+            PipelineError: always.
+        """
+        del request, profile
+        raise PipelineError(NO_QUEUE)
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """There is no follow-up here.
+
+        Raises:
+            PipelineError: always.
+        """
+        del job_id, after
+        raise PipelineError(NO_QUEUE)
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """A task runs as long as one of its processes does.

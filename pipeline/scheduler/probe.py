@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.scheduler.base import Submission
-from pipeline.scheduler.clients import ClientError, call
-from pipeline.scheduler.slurm import refusal, sbatch_parameters
+from pipeline.scheduler.commands import ClientError, call
 
 if TYPE_CHECKING:
     from pipeline.profiles import SlurmProfile
@@ -32,6 +31,7 @@ def submit_probe(
     folder: Path,
     name: str,
     profile: "SlurmProfile",
+    profile_name: str,
 ) -> str:
     """Submit a call of `function` with the resources of the profile; return the job id.
 
@@ -40,7 +40,7 @@ def submit_probe(
         SchedulerUnreachableError: no answer.
         PipelineError: Slurm refuses the request as it is.
     """
-    import submitit
+    from pipeline.scheduler.sbatch import submit_calls
 
     short = profile.model_copy(
         update={
@@ -48,13 +48,17 @@ def submit_probe(
             "signal_lead_s": 0,  # it has nothing to checkpoint
         }
     )
-    submission = Submission(name, name, "study-pipeline doctor", folder, (), folder)
-    try:
-        executor = submitit.SlurmExecutor(folder=folder)
-        executor.update_parameters(**sbatch_parameters(submission, short))
-        return str(executor.submit(function, *arguments).job_id)
-    except submitit.core.utils.FailedJobError as error:
-        raise refusal(str(error), profile) from error
+    submission = Submission(
+        token=name,
+        name=name,
+        comment="study-pipeline doctor",
+        folder=folder,
+        task_files=(),
+        workspace=folder,
+        profile_name=profile_name,
+        python_path=(),
+    )
+    return submit_calls(function, [arguments], submission, short).job_id
 
 
 def look_at_probe(job_id: str) -> InQueue | None:

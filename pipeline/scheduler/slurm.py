@@ -1,31 +1,26 @@
 """Slurm as a scheduler: arrays through submitit, one squeue and at most one sacct per query."""
 
 import getpass
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.provenance import age_s
-from pipeline.scheduler.base import ACCOUNTING_LAG_S, HeldError, Submission, Submitted, TaskStatus
-from pipeline.scheduler.clients import ClientError, call
+from pipeline.scheduler.base import ACCOUNTING_LAG_S, FollowUp, Submission, Submitted, TaskStatus
+from pipeline.scheduler.commands import attempt, no_slurm, run
 from pipeline.state import JobRecord, TaskState
 
 if TYPE_CHECKING:
-    from pipeline.profiles import Profile, SlurmProfile
+    from pipeline.profiles import Profile
 
-_UNREACHABLE = re.compile(
-    r"Unable to contact slurm controller|Socket timed out|Connection refused|"
-    r"Zero Bytes were transmitted|Transport endpoint|slurm_persist_conn_open"
-)
-_LIMITS = re.compile(
-    r"MaxSubmitJob|GrpSubmitJobs|temporarily unable to accept job|"
-    r"^(?!.*(QOS|Assoc)(Max|Min|Grp)).*job submit limit"  # the sentence alone, with no limit named
-)
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 _NOT_ENDED = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "RESIZING", *_RUNNING}
+_SLURMS_MAX_ARRAY_SIZE = 1001
+"""Slurm's default, where a cluster does not let us read its own."""
 
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
@@ -39,24 +34,31 @@ class SlurmScheduler:
     def check(self) -> None:
         """Make sure that this machine has Slurm's commands."""
         if any(shutil.which(command) is None for command in ("sbatch", "squeue", "srun")):
-            raise _no_slurm()
+            raise no_slurm()
+
+    def most_tasks(self) -> int:
+        """What the cluster takes in one array; read once a process."""
+        return _most_tasks(shutil.which("scontrol"), os.environ.get("SLURM_CONF"))
 
     def submit(self, submission: Submission, profile: "Profile") -> Submitted:
         """Submit the tasks as one array job (or one plain job) through submitit."""
-        import submitit
-
-        from pipeline.worker import run_task
+        from pipeline.scheduler.sbatch import submit_array
 
         assert profile.backend == "slurm"
-        try:
-            executor = submitit.SlurmExecutor(folder=submission.folder)
-            executor.update_parameters(**sbatch_parameters(submission, profile))
-            workspaces = [str(submission.workspace)] * len(submission.task_files)
-            files = [str(path) for path in submission.task_files]
-            jobs = executor.map_array(run_task, workspaces, files)
-        except submitit.core.utils.FailedJobError as error:
-            raise refusal(str(error), profile) from error
-        return Submitted(str(jobs[0].job_id).partition("_")[0])
+        return submit_array(submission, profile)
+
+    def follow_up(self, request: FollowUp, profile: "Profile") -> Submitted:
+        """Submit a small job with --dependency=afterany or --begin."""
+        from pipeline.scheduler.follow_up import submit_follow_up
+
+        assert profile.backend == "slurm"
+        return submit_follow_up(request, profile)
+
+    def aim(self, job_id: str, after: Sequence[str]) -> None:
+        """One scontrol update."""
+        from pipeline.scheduler import follow_up
+
+        follow_up.aim(job_id, after)
 
     def query(self, jobs: Mapping[str, JobRecord]) -> dict[str, Sequence[TaskStatus]]:
         """Live tasks as squeue tells them, all others as sacct does."""
@@ -75,8 +77,8 @@ class SlurmScheduler:
     def find(self, token: str, folder: Path) -> Submitted | None:
         """Look for the token in the names of live jobs, then of all jobs since yesterday."""
         del folder
-        live = _run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%F|%j")
-        past = _try("sacct", "--noheader", "--parsable2", "--allocations",
+        live = run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%F|%j")
+        past = attempt("sacct", "--noheader", "--parsable2", "--allocations",
                     "--starttime=now-2days", "--format=JobID,JobName") or ""  # fmt: skip
         for line in [*live.splitlines(), *past.splitlines()]:
             job_id, _, name = line.strip().partition("|")
@@ -88,64 +90,27 @@ class SlurmScheduler:
         """One scancel for all."""
         ids = [job.job_id for job in jobs.values() if job.job_id]
         if ids:
-            _run("scancel", *ids)
+            run("scancel", *ids)
 
 
-def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
-    """What submitit is told, so that a job has what its profile says."""
-    wanted = {
-        "job_name": submission.name,
-        "comment": submission.comment,
-        "time": profile.walltime_min,
-        "partition": profile.partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "gres": profile.gres,
-        "constraint": profile.constraint,
-        "cpus_per_task": profile.cpus_per_task,
-        "mem": f"{profile.mem_gb}GB",
-        "array_parallelism": profile.array_parallelism,
-        "signal_delay_s": profile.signal_lead_s,
-        "setup": profile.setup or None,
-        "additional_parameters": profile.sbatch or None,
-        "stderr_to_stdout": True,
-    }
-    # submitit sets a wckey of its own, which clusters that track wckeys refuse.
-    return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
+@cache
+def _most_tasks(scontrol: str | None, configuration: str | None) -> int:
+    """Elements of the largest array that this cluster (named by the arguments) takes.
 
-
-def refusal(text: str, profile: "SlurmProfile") -> Exception:
-    """What a failed sbatch means, from its words."""
-    words = " ".join(text.split())
-    if _UNREACHABLE.search(words):
-        return SchedulerUnreachableError(
-            f"sbatch: {words}; the job may exist all the same: "
-            "the next `pipeline advance` looks for it before it submits anything"
-        )
-    if _LIMITS.search(words):
-        return HeldError(words)
-    if "Invalid job array specification" in words:
-        return PipelineError(
-            f"sbatch refuses the array: {words}; set max_submitted in slurm/profiles.toml "
-            "to at most MaxArraySize (`scontrol show config`)"
-        )
-    return PipelineError(
-        f"sbatch refuses the job: {words}; mend the profile "
-        f"(partition={profile.partition}, account={profile.account}, qos={profile.qos}, "
-        f"gres={profile.gres}, walltime_min={profile.walltime_min}) in slurm/profiles.toml"
-    )
-
-
-def _no_slurm() -> SchedulerUnreachableError:
-    return SchedulerUnreachableError(
-        "no Slurm here: its commands are not on PATH; "
-        "run this on a login node, or use --profile local; nothing was submitted"
-    )
+    MaxArraySize caps the index, and the smallest index is 0; 0 means that there are no arrays.
+    """
+    del configuration
+    if scontrol is None:
+        return _SLURMS_MAX_ARRAY_SIZE
+    text = run("scontrol", "show", "config")
+    found = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", text, re.MULTILINE)
+    caps = [int(index or tasks) for index, tasks in found]
+    return max(1, min(caps, default=_SLURMS_MAX_ARRAY_SIZE))
 
 
 def _squeue() -> dict[TaskId, TaskStatus]:
     """Every live task of this user, arrays expanded."""
-    text = _run(
+    text = run(
         "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%F|%K|%T|%N"
     )
     known: dict[TaskId, TaskStatus] = {}
@@ -167,7 +132,7 @@ def _sacct(job_ids: Sequence[str]) -> dict[TaskId, TaskStatus]:
     started: pending ones tell nothing, cancelled ones have no rows of their own. Long ranges are
     cut short ("12_[1,3,...]"), so one that ended speaks of all elements without a row.
     """
-    text = _try(
+    text = attempt(
         "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(job_ids)}",
         "--format=JobID,State,ExitCode,ElapsedRaw,NodeList",
     )  # fmt: skip
@@ -223,25 +188,3 @@ def _id(job: JobRecord, index: int) -> TaskId:
 
 def _index(text: str) -> int | None:
     return int(text) if text.isdigit() else None
-
-
-def _run(*command: str) -> str:
-    """Output of a Slurm command.
-
-    Raises:
-        SchedulerUnreachableError: it is missing, failed or gave no answer in time.
-    """
-    try:
-        return call(*command)
-    except FileNotFoundError:
-        raise _no_slurm() from None
-    except ClientError as error:
-        raise SchedulerUnreachableError(f"{error}; nothing was changed, try again later") from None
-
-
-def _try(*command: str) -> str | None:
-    """Output of a command that a cluster may do without (sacct); None when it fails."""
-    try:
-        return _run(*command)
-    except SchedulerUnreachableError:
-        return None

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.scheduler.clients import ClientError, call
 from pipeline.scheduler.cluster import ClusterFacts
 from pipeline.scheduler.cluster_text import (
     ASSOCIATION_FIELDS,
@@ -22,6 +21,7 @@ from pipeline.scheduler.cluster_text import (
     parse_qos,
     parse_settings,
 )
+from pipeline.scheduler.commands import ClientError, call
 
 CLIENTS = ("sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr")
 _TIMEOUT_S = 30

@@ -170,6 +170,7 @@ class Cluster:
                 "--no-defaults",
                 f"--user={user_name()}",
                 f"--datadir={folder.database}",
+                f"--tmpdir={folder.tmp}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -180,7 +181,7 @@ class Cluster:
         )
         if done.returncode != 0:
             shutil.rmtree(folder.database, ignore_errors=True)
-            raise ClusterError(f"mariadb-install-db failed: {done.stdout}{done.stderr}")
+            raise ClusterError(f"mariadb-install-db failed: {done.stderr or done.stdout}")
 
     def _make_accounts(self) -> None:
         """Accounts, QOSes and their limits, once in the life of the database."""

@@ -161,6 +161,7 @@ def _mariadbd(folder: Folder, port: int) -> Daemon:
         "--no-defaults",
         f"--user={user_name()}",
         f"--datadir={folder.database}",
+        f"--tmpdir={folder.tmp}",
         f"--socket={folder.mariadb_socket}",
         f"--pid-file={folder.run}/mariadbd.mariadb-pid",
         f"--port={port}",

@@ -31,7 +31,7 @@ class Folder:
 
     def make(self) -> None:
         """Make the folder and its parts."""
-        for part in (self.etc, self.run, self.log, self.state, self.spool, self.gpu):
+        for part in (self.etc, self.run, self.log, self.state, self.spool, self.gpu, self.tmp):
             part.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     @property
@@ -83,6 +83,11 @@ class Folder:
     def database(self) -> Path:
         """MariaDB's data."""
         return self.root / "db"
+
+    @property
+    def tmp(self) -> Path:
+        """MariaDB's temporary tables: in /tmp, another MariaDB that starts would remove them."""
+        return self.root / "tmp"
 
     @property
     def gpu(self) -> Path:

@@ -44,6 +44,7 @@ class Config:
     enforced: str = "associations,limits,qos"
     # What it refuses or holds back.
     max_array_size: int = 1001  # Slurm's default; the largest index is one less
+    max_array_tasks: int | None = None  # of SchedulerParameters
     max_submit: int | None = None  # live jobs of the user, each array element counted
     max_submit_reason: str = "QOSMaxSubmitJobPerUserLimit"
     max_running: int | None = None
@@ -67,6 +68,8 @@ class Config:
     reject_next: int = 0  # ... so many times
     sbatch_ghosts: int = 0  # sbatch says "Socket timed out", but the job exists
     hang: dict[str, float] = field(default_factory=dict)  # program -> seconds before it acts
+    sbatch_answer_s: float = 0.0  # sbatch's answer comes so late; the job is there at once
+    queue_full: bool = False  # MaxJobCount is reached: sbatch sleeps and tries again
 
 
 @dataclass

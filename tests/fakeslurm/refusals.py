@@ -77,7 +77,8 @@ def _check_array(given: Given, spec: Submission, config: Config) -> None:
         spec.indices, spec.throttle = parse_indices(given["array"])
     except ValueError:
         raise refuse("Invalid job array specification") from None
-    if spec.indices[-1] >= config.max_array_size:
+    most = config.max_array_tasks or config.max_array_size
+    if spec.indices[-1] >= config.max_array_size or len(spec.indices) > most:
         raise refuse("Invalid job array specification")
 
 

@@ -44,21 +44,32 @@ def main(cluster: Cluster, argv: list[str]) -> Reply:
     spec.arguments, spec.submit_line = rest[1:], " ".join(["sbatch", *argv])
     if cluster.take("reject_next"):
         text = config.reject
-        raise refuse(POLICY, text) if text.endswith("Limit") else refuse(text)
+        raise refuse(POLICY, text) if text.startswith(("QOS", "Assoc")) else refuse(text)
+    if config.queue_full:
+        _sleep_and_retry()
     # A frozen slurmctld reads the request when it goes on, and the client is long gone.
     ghost = cluster.take("sbatch_ghosts") or config.frozen
     with cluster.transaction():
         problem = check(given, spec, config, cluster)
         if not problem and "test-only" in given:
             return Reply(err=_forecast(cluster.new_id(), spec))
-        _register(cluster, given, spec, state="FAILED" if problem else "PENDING")
+        _register(cluster, given, spec, config, "FAILED" if problem else "PENDING")
     if problem:
         raise ClientError(problem)
     cluster.wake_scheduler()
     if ghost:
         raise refuse("Socket timed out on send/recv operation")
+    time.sleep(config.sbatch_answer_s)
     number = spec.job_id
     return Reply(f"{number}\n" if "parsable" in given else f"Submitted batch job {number}\n")
+
+
+def _sleep_and_retry() -> None:
+    """Says so once, then sleeps 1, 2, ... 15 s between its tries."""
+    message = "Slurm temporarily unable to accept job, sleeping and retrying"
+    print(f"sbatch: error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    time.sleep(sum(range(1, 16)))
+    raise refuse("Resource temporarily unavailable")
 
 
 def _read_script(given: Given, rest: list[str]) -> tuple[str, str, Given]:
@@ -186,7 +197,7 @@ def _forecast(number: int, spec: Submission) -> str:
     )
 
 
-def _register(cluster: Cluster, given: Given, spec: Submission, state: str = "PENDING") -> None:
+def _register(cluster: Cluster, given: Given, spec: Submission, config: Config, state: str) -> None:
     now = time.time()
     spec.job_id = cluster.new_id()
     cluster.add_submission(spec)
@@ -197,8 +208,9 @@ def _register(cluster: Cluster, given: Given, spec: Submission, state: str = "PE
         job.reason = job.pending_reason = "JobHeldUser" if job.held else "None"
         match = re.fullmatch(r"now\+(\d+)(second|minute|hour|day)?s?", given.get("begin", ""))
         if match:
-            unit = {None: 1, "second": 1, "minute": 60, "hour": 3600, "day": 86400}[match[2]]
-            job.begin_time = now + int(match[1]) * unit
+            minute = config.seconds_per_minute
+            units = {"second": 1, "minute": minute, "hour": 60 * minute, "day": 1440 * minute}
+            job.begin_time = now + int(match[1]) * units.get(match[2] or "second", 1)
             job.reason = job.pending_reason = "BeginTime"
         if state == "FAILED":
             job.reason, job.exit_code = "BadConstraints", 1

@@ -132,6 +132,7 @@ TresPerNode={entry.gres}"""
 def _config_text(cluster: Cluster) -> str:
     config = cluster.config()
     storage = "none" if config.sacct == "disabled" else "slurmdbd"
+    most = config.max_array_tasks
     settings = {
         "AccountingStorageEnforce": config.enforced if storage != "none" else "none",
         "AccountingStorageType": f"accounting_storage/{storage}",
@@ -143,6 +144,7 @@ def _config_text(cluster: Cluster) -> str:
         "MessageTimeout": "5 sec",
         "MinJobAge": f"{round(config.min_job_age)} sec",
         "PreemptMode": "REQUEUE",
+        "SchedulerParameters": f"bf_continue,max_array_tasks={most}" if most else "(null)",
         "SLURM_VERSION": "22.05.8",
     }
     lines = [f"{name:<24}= {value}\n" for name, value in settings.items()]
@@ -251,6 +253,8 @@ def _update(cluster: Cluster, words: list[str]) -> Reply:
             return "Job has already finished"
         if "endtime" in changes:
             job.deadline = parse_when(changes["endtime"], time.time())
+        if "starttime" in changes:
+            job.begin_time = parse_when(changes["starttime"], time.time())
         if "arraytaskthrottle" in changes:
             job.spec.throttle = int(changes["arraytaskthrottle"])
         known = {f.name for f in fields(Submission)} & changes.keys()

@@ -11,7 +11,10 @@ import psutil
 import pytest
 
 from pipeline.site import Site, open_site
+from pipeline.state import RunStatus, State
+from pipeline.store import StateStore
 from pipeline.workspace import Workspace
+from tests.fakeslurm.control import FakeSlurm
 
 TOY_STUDY = """\
 [study]
@@ -46,6 +49,19 @@ seeds = "0-5"
 confirmatory = true
 """
 
+PROFILES = """
+[profiles.cluster]
+backend = "slurm"
+partition = "main"
+gres = "gpu:a100:1"
+cpus_per_task = 1
+mem_gb = 1
+walltime_min = 30
+stack_size = 2
+poll_interval_s = 0.2
+canary = false
+"""
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -54,6 +70,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
+    sys.modules.pop("toy", None)  # the next workspace has a trainer of its own
+    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place.root) in word for word in process.info["cmdline"] or ()):
             process.kill()
@@ -70,6 +88,23 @@ def make_toy(folder: Path, study: str = TOY_STUDY) -> Workspace:
 @pytest.fixture
 def site(workspace: Workspace) -> Site:
     """The toy workspace opened on the local profile."""
+    return open_site(workspace, None)
+
+
+@pytest.fixture
+def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
+    """A cluster beside a workspace with a profile for it; two toy runs a task."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    path.parent.mkdir()
+    path.write_text(PROFILES, encoding="utf-8")
+    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    return fake_slurm
+
+
+@pytest.fixture
+def slurm_site(workspace: Workspace, cluster: FakeSlurm) -> Site:
+    """The toy study opened on the cluster's profile."""
+    del cluster
     return open_site(workspace, None)
 
 
@@ -96,3 +131,15 @@ def edit(workspace: Workspace, old: str, new: str) -> None:
     text = workspace.study_file.read_text(encoding="utf-8")
     assert old in text
     workspace.study_file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def state_of(workspace: Workspace) -> State:
+    """The state as it is stored now."""
+    state = StateStore(workspace.state_dir).load()
+    assert state is not None
+    return state
+
+
+def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
+    """The statuses that occur in a phase."""
+    return {run.status for run in state_of(workspace).runs_of(phase).values()}

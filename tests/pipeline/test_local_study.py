@@ -13,19 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.state import RunStatus, State
+from pipeline.state import RunStatus
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import Cli, edit, state_of
 
 WAIT_S = 60
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -61,6 +54,42 @@ def test_a_study_walks_through_all_phases_and_then_nothing_changes(
     again = cli("advance")
     assert again.returncode == 0
     assert "nothing new" in again.stdout
+    assert snapshot(workspace) == before
+
+
+SWEEP = """
+[phases.sweep]
+condition = "worse"
+seeds = "100-101"
+grid = { handicap = [0.2, 0.1, 0.3] }
+
+[phases.confirm]
+of = "sweep"
+seeds = "200-202"
+metric = "test_loss"
+"""
+
+
+def test_a_selected_setting_is_confirmed_and_then_nothing_changes(
+    workspace: Workspace, cli: Cli
+) -> None:
+    """The confirmation's runs appear once the sweep is in; one more advance writes no byte."""
+    with workspace.study_file.open("a", encoding="utf-8") as file:
+        file.write(SWEEP)
+    assert "planned once sweep has selected" in cli("plan").stdout
+
+    done = cli("advance", "--watch")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sweep: selected worse [handicap=0.1]" in done.stdout
+    runs = state_of(workspace).runs_of("confirm")
+    assert {run.arm for run in runs.values()} == {"baseline", "worse [handicap=0.1]"}
+    assert {run.status for run in runs.values()} == {RunStatus.DONE}
+    report = workspace.report_file.read_text(encoding="utf-8")
+    assert "Selected: Handicapped, handicap = 0.1, by the declared rule" in report
+    wait_for(lambda: cli("advance").returncode == 0 and not state_of(workspace).live_jobs())
+    before = snapshot(workspace)
+    assert "nothing new" in cli("advance").stdout
     assert snapshot(workspace) == before
 
 
@@ -391,3 +420,32 @@ def test_cancel_works_with_a_broken_study(workspace: Workspace, cli: Cli) -> Non
     assert cli("cancel", "--yes").returncode == 0
     assert not [job for job in json.loads(cli("status", "--json").stdout)["phases"][0]["jobs"]
                 if job["state"] == "RUNNING"]  # fmt: skip
+
+
+def test_report_check_compares_and_never_writes(workspace: Workspace, cli: Cli) -> None:
+    """Exit 0 while report and figures are what the results give, else 3 and where they differ."""
+    assert cli("advance", "--watch").returncode == 0
+    figure = next(workspace.figures_dir.glob("*.svg"))
+    drawn, told = figure.read_bytes(), workspace.report_file.read_text(encoding="utf-8")
+    assert cli("report", "--check").returncode == 0
+
+    edited = told.replace("complete | 12 of 12", "complete | 11 of 12")
+    workspace.report_file.write_text(edited, encoding="utf-8")
+    before = snapshot(workspace)
+    differs = cli("report", "--check")
+    assert differs.returncode == 3
+    number = 1 + next(n for n, line in enumerate(edited.splitlines()) if "11 of 12" in line)
+    assert f"RESULTS.md:{number}: holds" in differs.stderr
+    assert "11 of 12" in differs.stderr
+    assert "the results give" in differs.stderr
+    assert len(differs.stderr.splitlines()) == 1
+    assert snapshot(workspace) == before
+
+    workspace.report_file.write_text(told, encoding="utf-8")
+    figure.write_bytes(drawn.replace(b"</svg>", b"</svg >"))
+    assert f"figures/{figure.name}:" in cli("report", "--check").stderr
+    figure.unlink()
+    gone = cli("report", "--check")
+    assert gone.returncode == 3
+    assert f"figures/{figure.name}: cannot be read" in gone.stderr
+    assert not figure.exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import PipelineError
 from pipeline.profiles import Profile, ProfilesFile, SlurmProfile, load_profile
 from pipeline.scheduler import Submission
-from pipeline.scheduler.slurm import sbatch_parameters
+from pipeline.scheduler.sbatch import sbatch_parameters
 from pipeline.workspace import shared_file
 
 Load = Callable[[str], Profile]
@@ -33,7 +33,7 @@ def load(tmp_path: Path) -> Load:
 
 def script(profile: SlurmProfile, folder: Path) -> str:
     """The sbatch script that submitit makes of a profile."""
-    submission = Submission("0123456789", "toy-pilot", "a comment", folder, (), folder)
+    submission = Submission("0123456789", "toy-pilot", "a comment", folder, (), folder, "here", ())
     executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(**sbatch_parameters(submission, profile))
     return str(executor._make_submission_file_text("true", "uid"))

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.report import render_report
 from pipeline.report_input import (
     ConditionInfo,
+    GateInfo,
     PhaseInfo,
     PhaseStatus,
     PlanSeal,
@@ -116,10 +117,23 @@ SCENES: dict[str, Callable[[], ReportInput]] = {
     "failed runs": lambda: report(table(scaled(0.97), missing=(2, 5, 7)), PhaseStatus.NEEDS_PERSON),
     "one pair": lambda: report(table(scaled(0.97), missing=tuple(range(1, 10)))),
     "no pair": lambda: report(table(scaled(0.97), missing=tuple(range(10)))),
+    "gates": lambda: gated(report(table(scaled(0.97)))),
     "changed plan": lambda: dataclasses.replace(
         report(table(scaled(1.03))), seal=PlanSeal(SealState.CHANGED, "new", "old", "2026-01-01")
     ),
 }
+
+
+def gated(given: ReportInput) -> ReportInput:
+    """Return the report with a pilot that has an open, a closed and an overridden gate."""
+    words = "loss of zero 1, mean of base 2; not past it: base"
+    gates = (
+        GateInfo("unread-config:rate", False, "the trainer never read the config key rate"),
+        GateInfo("finite-metrics", True, "1 metric finite in 1 run"),
+        GateInfo("clears-reference:zero", False, words, "known | and *meant*", "2026-01-02"),
+    )
+    first, *others = given.phases
+    return dataclasses.replace(given, phases=(dataclasses.replace(first, gates=gates), *others))
 
 
 @pytest.fixture(params=list(SCENES))
@@ -133,6 +147,17 @@ def test_the_published_values_give_the_golden_report() -> None:
     golden, now = GOLDEN.read_text(encoding="utf-8"), rendered()
     diff = difflib.unified_diff(golden.splitlines(), now.splitlines(), "golden", "now", lineterm="")
     assert golden == now, "\n" + "\n".join(diff)
+
+
+def test_every_gate_stands_with_its_outcome_and_an_override_is_a_deviation() -> None:
+    """Open, closed, or closed and overridden, with the numbers; the reason is plain text."""
+    text = render_report(SCENES["gates"](), [TEMPLATES])
+    gates, deviations = text.split("## Gates")[1].split("## Deviations")
+    assert "| `unread-config:rate` | closed | the trainer never read" in gates
+    assert "| `finite-metrics` | open | 1 metric finite in 1 run |" in gates
+    assert "| `clears-reference:zero` | closed, overridden | loss of zero 1" in gates
+    assert "overridden by a person at 2026-01-02: known \\| and \\*meant\\*" in deviations
+    assert "finite-metrics" not in deviations
 
 
 def test_no_forbidden_word_is_said(text: str) -> None:

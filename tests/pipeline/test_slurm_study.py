@@ -7,56 +7,14 @@ import sys
 import pytest
 
 from pipeline.advance import advance
-from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.errors import SchedulerUnreachableError
 from pipeline.scheduler import Submitted
 from pipeline.scheduler.slurm import SlurmScheduler
 from pipeline.site import Site, open_site
-from pipeline.state import RunStatus, State
-from pipeline.store import StateStore
+from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, edit
-
-PROFILES = """
-[profiles.cluster]
-backend = "slurm"
-partition = "main"
-gres = "gpu:a100:1"
-cpus_per_task = 1
-mem_gb = 1
-walltime_min = 30
-stack_size = 2
-poll_interval_s = 0.2
-"""
-
-
-@pytest.fixture
-def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
-    """A cluster beside a workspace with a profile for it; two toy runs a task."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
-    return fake_slurm
-
-
-@pytest.fixture
-def slurm_site(workspace: Workspace, cluster: FakeSlurm) -> Site:
-    """The toy study opened on the cluster's profile."""
-    del cluster
-    return open_site(workspace, None)
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
-
-
-def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
-    """The statuses that occur in a phase."""
-    return {run.status for run in state_of(workspace).runs_of(phase).values()}
+from tests.pipeline.conftest import PROFILES, Cli, edit, state_of, statuses
 
 
 @pytest.mark.usefixtures("cluster")
@@ -104,30 +62,6 @@ def test_one_look_costs_one_squeue_and_at_most_one_sacct(
     assert programs.count("squeue") == 1
     assert programs.count("sacct") <= 1
     assert set(programs) <= {"squeue", "sacct"}
-
-
-@pytest.mark.parametrize(
-    ("limits", "words"),
-    [
-        ({"max_submit": 2}, "QOSMaxSubmitJobPerUserLimit"),
-        ({"max_submit": 2, "max_submit_reason": "AssocMaxSubmitJobLimit"}, "AssocMaxSubmitJob"),
-    ],
-)
-def test_a_submit_limit_holds_the_tasks_and_the_next_advance_goes_on(
-    slurm_site: Site, cluster: FakeSlurm, limits: dict[str, object], words: str
-) -> None:
-    """A limit is no mistake: the runs stay planned, the words are shown, later they go in."""
-    edit(slurm_site.workspace, "seeds = [1000]", 'seeds = "1000-1005"')
-    site = open_site(slurm_site.workspace, None)
-    cluster.configure(slots=0, **limits)
-
-    step = advance(site)
-
-    assert any(words in note and "held back" in note for note in step.notes)
-    assert statuses(site.workspace, "pilot") == {RunStatus.PLANNED}
-    assert not step.state.jobs
-    cluster.configure(max_submit=100)
-    assert "submitted 12 runs in 6 tasks" in " ".join(advance(site).did)
 
 
 def test_max_submitted_sends_what_fits_and_the_rest_later(
@@ -292,7 +226,7 @@ def test_the_sbatch_script_is_what_the_profile_says(slurm_site: Site, cluster: F
     cluster.configure(slots=0)
     advance(open_site(slurm_site.workspace, None))
 
-    (script,) = slurm_site.workspace.logs_dir.glob("*/*_submission.sh")
+    (script,) = slurm_site.workspace.logs_dir.glob("*/submission.sh")
     text = script.read_text()
     for line in (
         "--partition=main", "--gres=gpu:a100:1", "--mem=1GB", "--time=30", "--cpus-per-task=1",
@@ -313,17 +247,6 @@ def test_find_looks_for_the_whole_token(cluster: FakeSlurm, slurm_site: Site) ->
 
     assert found == Submitted(str(cluster.jobs()[0].array_id))
     assert scheduler.find("ffffffffff", slurm_site.workspace.root) is None
-
-
-def test_an_array_index_beyond_the_clusters_limit_is_refused_in_words(
-    slurm_site: Site, cluster: FakeSlurm
-) -> None:
-    """MaxArraySize shows as a refusal that names the array."""
-    cluster.configure(slots=0, max_array_size=3)
-    edit(slurm_site.workspace, "seeds = [1000]", 'seeds = "1000-1009"')
-
-    with pytest.raises(PipelineError, match="Invalid job array specification"):
-        advance(open_site(slurm_site.workspace, None))
 
 
 def test_a_task_that_accounting_calls_running_is_not_lost(

@@ -143,5 +143,7 @@ def test_the_shipped_studies_are_valid(name: str) -> None:
     """What we ship loads, and asks the same three hypotheses."""
     study = load_study(Path(shared_file(name)))
 
-    assert list(study.configs) == ["baseline", "random", "adversarial"]
+    assert list(study.configs)[:3] == ["baseline", "random", "adversarial"]
+    assert list(study.configs)[3:] == ["curriculum", "hardest", "ohem"]
+    assert [c.condition for c in study.arms["multiseed"]] == list(study.configs)[:3]
     assert len(study.file.hypotheses) == 3

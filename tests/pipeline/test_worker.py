@@ -15,28 +15,45 @@ from pipeline.advance import advance
 from pipeline.plan import pack, plan_phase
 from pipeline.results import TaskFile, read_failure, read_result
 from pipeline.site import Site, open_site
+from pipeline.snapshot import Snapshot, take
 from pipeline.state import RunStatus
-from pipeline.submit import task_file
+from pipeline.task_files import task_file
 from pipeline.workspace import Workspace
 from tests.pipeline.conftest import edit
 
 RUN = "import sys; from pipeline.worker import run_task; run_task(sys.argv[1], sys.argv[2])"
 
 
-def written_task(site: Site) -> Path:
+def written_task(site: Site, snapshot: Snapshot) -> Path:
     """The task file of the pilot's one stack, as a submission writes it."""
     (task,) = pack(site.study, plan_phase(site.study, "pilot"), 10)
     path = site.workspace.root / "task.json"
-    content = task_file(site, "pilot", "t0k3n", 0, task).model_copy(update={"backend": "slurm"})
+    content = task_file(site, "pilot", "t0k3n", 0, task, snapshot).model_copy(
+        update={"backend": "slurm"}
+    )
     path.write_text(content.model_dump_json())
     return path
 
 
 def started(site: Site) -> "subprocess.Popen[str]":
     """The worker as a job starts it."""
+    snapshot = take(site.workspace, "toy:ToyTrainer")
+    code = os.pathsep.join(map(str, snapshot.python_path))
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(site.workspace.root), str(written_task(site))],
-        env={**os.environ, "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"},
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            RUN,
+            str(site.workspace.root),
+            str(written_task(site, snapshot)),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": code,
+            "SLURM_ARRAY_JOB_ID": "77",
+            "SLURM_ARRAY_TASK_ID": "3",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -160,7 +177,7 @@ def test_a_signal_asks_the_trainer_to_stop(workspace: Workspace, number: signal.
 
 def test_a_task_file_of_another_shape_is_refused(site: Site) -> None:
     """A worker trains only what it understands to the last key."""
-    path = written_task(site)
+    path = written_task(site, take(site.workspace, "toy:ToyTrainer"))
     data = json.loads(path.read_text())
     with pytest.raises(ValueError, match="unknown"):
         TaskFile.model_validate_json(json.dumps({**data, "unknown": 1}))

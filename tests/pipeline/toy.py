@@ -18,6 +18,15 @@ HOLD = Path(__file__).with_name("hold")
 """While this file is there, beside the workspace's copy of this one, no run takes a step more."""
 
 
+class Lift(BaseModel):
+    """Settings in a table of their own; both move the loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    height: float = 0.0
+    turns: int = 0
+
+
 class ToyConfig(BaseModel):
     """Config of one toy run."""
 
@@ -25,6 +34,7 @@ class ToyConfig(BaseModel):
 
     steps: int = 5
     handicap: float = 0.0
+    lift: Lift = Lift()
     step_s: float = 0.0
     fail_at: int | None = None
     """Step at which the loss becomes nan."""
@@ -69,7 +79,7 @@ class ToyTrainer:
     """Satisfies the trainer protocol."""
 
     config_type: ClassVar[type[BaseModel]] = ToyConfig
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "other_loss")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "other_loss", "test_loss")
 
     def stack_key(self, config: ToyConfig) -> str:
         """All toy runs of equal length stack."""
@@ -100,10 +110,13 @@ class ToyTrainer:
             return ToyOutcome(run.run_id, failure=f"loss is nan at step {run.config.fail_at}")
         shared = random.Random(run.seed).gauss(0, 0.01)  # equal seeds share their luck
         own = random.Random(run.run_id).gauss(0, 0.002)
-        value = ToyMeasurement(1.0 + run.config.handicap + shared + own)
+        lift = run.config.lift
+        floor = run.config.handicap + lift.height + 0.01 * lift.turns
+        value = ToyMeasurement(1.0 + floor + shared + own)
+        test = ToyMeasurement(1 + floor + shared + own / 2)
         return ToyOutcome(
             run.run_id,
-            metrics={"loss": value, "other_loss": value},
+            metrics={"loss": value, "other_loss": value} | {"test_loss": test},
             references={"loss": {"zero": ToyMeasurement(1.5)}},
             data_digests={"validation": hashlib.sha256(b"toy").hexdigest()},
             details={"device": "cpu", "train_seconds": 0.01},

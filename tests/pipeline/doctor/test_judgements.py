@@ -17,7 +17,6 @@ from pipeline.doctor.render import as_json, plain_line, summary
 from pipeline.doctor.study import judge_code
 from pipeline.doctor.torch_probe import TorchFacts, torch_facts
 from pipeline.profiles import LocalProfile, SlurmProfile
-from pipeline.results import Code
 from pipeline.scheduler.cluster import Association, ClusterFacts, Gres, NodeShape, Partition, Qos
 
 GPU = Gres("gpu", "a100", 4)
@@ -347,7 +346,7 @@ def test_code_outside_git_or_changed_is_a_warning(
     commit: str | None, dirty: bool | None, level: str
 ) -> None:
     """A result must be traceable."""
-    assert judge_code(Code(commit=commit, dirty=dirty, source_digest="0" * 64)).level == level
+    assert judge_code(commit, dirty).level == level
 
 
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(

@@ -1,9 +1,11 @@
-"""Calls one of Slurm's client programs, with a time limit."""
+"""Calls of Slurm's client commands, each bounded by a time-out."""
 
 import os
 import subprocess
 
-_TIMEOUT_S = 60
+from pipeline.errors import SchedulerUnreachableError
+
+TIMEOUT_S = 60
 _ENVIRONMENT = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}  # what users set changes output
 
 
@@ -11,7 +13,7 @@ class ClientError(Exception):
     """A client failed or gave no answer in time: "squeue: its words"."""
 
 
-def call(*command: str, timeout_s: float = _TIMEOUT_S) -> str:
+def call(*command: str, timeout_s: float = TIMEOUT_S) -> str:
     """Return what a client prints.
 
     Raises:
@@ -37,3 +39,33 @@ def call(*command: str, timeout_s: float = _TIMEOUT_S) -> str:
         words = " ".join((done.stderr or done.stdout).replace("*", " ").split())
         raise ClientError(f"{command[0]}: {words or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def run(*command: str) -> str:
+    """Output of a Slurm command that a step cannot do without.
+
+    Raises:
+        SchedulerUnreachableError: it is missing, failed or gave no answer in time.
+    """
+    try:
+        return call(*command)
+    except FileNotFoundError:
+        raise no_slurm() from None
+    except ClientError as error:
+        raise SchedulerUnreachableError(f"{error}; nothing was changed, try again later") from None
+
+
+def attempt(*command: str) -> str | None:
+    """Output of a command that a cluster may do without (sacct); None when it fails."""
+    try:
+        return run(*command)
+    except SchedulerUnreachableError:
+        return None
+
+
+def no_slurm() -> SchedulerUnreachableError:
+    """The error where Slurm's commands are not installed."""
+    return SchedulerUnreachableError(
+        "no Slurm here: its commands are not on PATH; "
+        "run this on a login node, or use --profile local; nothing was submitted"
+    )

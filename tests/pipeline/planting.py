@@ -1,0 +1,148 @@
+"""Result files with planted truths: what a study's runs came to, told by a function of the run."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pipeline.digest import digest_of
+from pipeline.plan import plan_phase
+from pipeline.replan import replanned
+from pipeline.select import selected
+from pipeline.site import Site
+from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
+
+TOKEN = "0123456789"
+Truth = Callable[[RunRecord], Mapping[str, float] | None]
+"""A run's metrics; None for a run that failed."""
+
+WHOLE_STUDY = """\
+[study]
+name = "whole"
+question = "Does a lift help?"
+trainer = "toy:ToyTrainer"
+metric = { name = "loss", direction = "minimize" }
+
+[config]
+steps = 3
+
+[conditions.baseline]
+label = "Baseline"
+
+[conditions.handicapped]
+label = "Handicapped"
+config.handicap = 0.05
+
+[conditions.lifted]
+label = "Lifted"
+config.lift = { height = -0.03 }
+
+[conditions.turned]
+label = "Turned"
+config.lift = { turns = 1 }
+
+[hypotheses.handicap-helps]
+statement = "A handicap lowers the loss."
+candidate = "handicapped"
+reference = "baseline"
+
+[phases.pilot]
+seeds = [1000]
+conditions = ["baseline", "handicapped"]
+
+[phases.multiseed]
+seeds = "0-9"
+conditions = ["baseline", "handicapped"]
+confirmatory = true
+
+[phases.sweep]
+condition = "lifted"
+seeds = "100-102"
+grid = { "lift.height" = [-0.04, -0.02, 0.0], "lift.turns" = [1, 2, 3] }
+lists = [{ handicap = 0.01 }]
+
+[phases.confirm]
+of = "sweep"
+seeds = "200-209"
+metric = "test_loss"
+confirmatory = true
+
+[phases.alternatives]
+conditions = ["baseline", "handicapped", "lifted", "turned"]
+seeds = "300-309"
+confirmatory = true
+"""
+
+
+def planted(site: Site, truth: Truth, state: State | None = None) -> State:
+    """The state once every run has ended as the truth says, phase by phase, and was accepted.
+
+    A phase that waits for a selection is planned once that is made.
+    """
+    state, _ = replanned(site.study, site.profile_name, state)
+    frozen = {"frozen_plan": site.study.plan_digest(), "plan_frozen_at": "2026-01-01T00:00:00Z"}
+    state = replace(state, **frozen)  # type: ignore[arg-type]
+    for phase in site.study.file.phases:
+        state = _ended(site, state, phase, truth)
+        failed = any(r.status is RunStatus.FAILED for r in state.runs_of(phase).values())
+        record = replace(state.phases[phase], accepted_failed=failed)
+        state = replace(state, phases={**state.phases, phase: record})
+        state, _ = selected(site, state, phase)
+    return state
+
+
+def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
+    runs, token = dict(state.runs), TOKEN + phase
+    specs = plan_phase(site.study, phase, state.selections)
+    configs = {spec.key: spec.config for spec in specs}
+    open_runs = {k: r for k, r in state.runs_of(phase).items() if r.status is RunStatus.PLANNED}
+    for key, run in open_runs.items():
+        metrics = truth(run)
+        ended = replace(run, job=token, task=0, tries=1, reason=None if metrics else "loss is nan")
+        if metrics is None:
+            runs[key] = replace(ended, status=RunStatus.FAILED)
+            continue
+        content = _result(key, run, metrics, token)
+        folder = site.workspace.run_dir(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"condition": run.condition, "seed": run.seed, "config": configs[key]}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "result.json").write_bytes(content)
+        runs[key] = replace(
+            ended,
+            status=RunStatus.DONE,
+            result_digest=digest_of(content),
+            device_seconds=60.0,
+            gpu_seconds=0.0,
+        )
+    if not open_runs:
+        return state
+    job = JobRecord(
+        phase=phase,
+        profile="local",
+        backend="local",
+        tasks=(TaskRecord(runs=tuple(open_runs)),),
+        submitted_at="2026-01-02T00:00:00+00:00",
+        job_id="77",
+    )
+    return replace(state, runs=runs, jobs={**state.jobs, token: job})
+
+
+def _result(key: str, run: RunRecord, metrics: Mapping[str, float], token: str) -> bytes:
+    record = {
+        "study": "whole", "phase": run.phase, "run_id": key.partition("/")[2],
+        "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
+        "attempt": {"token": token, "task": 0, "job_id": "77", "array_index": None, "node": "n"},
+        "metrics": {
+            name: {"value": value, "standard_error": 0.001, "count": 100}
+            for name, value in metrics.items()
+        },
+        "references": {
+            name: {"zero": {"value": 1.5, "standard_error": 0.001, "count": 100}}
+            for name in metrics
+        },
+        "data_digests": {"validation": "d" * 64}, "details": {"device": "cpu"}, "versions": {},
+        "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64},
+        "started_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-02T02:00:00Z",
+        "wall_s": 60.0, "device_s": 60.0, "gpu_s": 0.0,
+    }  # fmt: skip
+    return json.dumps(record).encode()

@@ -1,0 +1,137 @@
+"""Planted truths through the whole path, from result files to the sentences of RESULTS.md."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.publish import publish
+from pipeline.replan import replanned
+from pipeline.site import Site, open_site
+from pipeline.state import RunRecord
+from tests.pipeline import test_report as report_rules
+from tests.pipeline.conftest import make_toy
+from tests.pipeline.planting import WHOLE_STUDY, planted
+from tests.recompute.whole import recompute
+
+GIVING = {"1": 1, "2b": 1, "3": 3}
+"""Verdicts by phase: multiseed, confirm, alternatives."""
+
+
+@dataclass(frozen=True)
+class Planting:
+    """What is true of every arm but the baseline, relative to a mean of about 1."""
+
+    outcome: str
+    effect: float = 0.0
+    noise: float = 0.0
+    outlier: float = 0.0
+    """Added at one seed of each phase."""
+    missing: int = 0
+    """Runs that failed in each phase of ten seeds."""
+    said: str = ""
+
+    def __call__(self, run: RunRecord) -> Mapping[str, float] | None:
+        """The run's metrics."""
+        luck = 0.02 * np.random.default_rng([1, run.seed]).standard_normal()
+        value = 1.0 + luck
+        if run.arm != "baseline":
+            own = np.random.default_rng([2, run.seed, *run.arm.encode(), *run.phase.encode()])
+            value += self.effect + self.noise * own.standard_normal()
+            value += self.outlier * (run.seed % 10 == 3)
+            small = run.phase in ("pilot", "sweep")
+            if run.seed % 10 < self.missing and not small:
+                return None
+        return {"loss": value, "test_loss": value + 0.1}
+
+
+TRUTHS = {
+    "improvement": Planting("SUPPORTED", effect=-0.03, noise=0.004),
+    "harm": Planting("REJECTED", effect=0.03, noise=0.004),
+    "equivalence": Planting("EQUIVALENT", effect=0.0005, noise=0.002),
+    "negligible": Planting("EQUIVALENT", 0.002, 0.0005, said="it is inside the margin"),
+    "unresolvable": Planting("INCONCLUSIVE", noise=0.05, said="is not resolved"),
+    "one outlier": Planting("INCONCLUSIVE", noise=0.001, outlier=-0.5),
+    "missing seeds": Planting("INCONCLUSIVE", -0.03, 0.004, missing=3, said="at least 8 complete"),
+    "identical": Planting("EQUIVALENT", said="the two conditions computed the same"),
+    "identical but shifted": Planting("INCONCLUSIVE", effect=-0.03, said="copied or shifted"),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A workspace with a study of every kind of phase."""
+    return open_site(make_toy(tmp_path / "ws", WHOLE_STUDY), None)
+
+
+@pytest.mark.parametrize("name", list(TRUTHS))
+def test_a_planted_truth_gets_its_verdict_in_every_phase(site: Site, name: str) -> None:
+    """Multi-seed, confirmation of the selected cell, alternatives; in the words of the rules."""
+    truth = TRUTHS[name]
+    publish(site.workspace, site.study, planted(site, truth))
+    text = site.workspace.report_file.read_text(encoding="utf-8")
+
+    answers = text.split("**Answer.**")[1].split("Scope:")[0]
+    found = re.findall(r"^- \*\*([A-Z]+)\*\* in phase (\w+), ", answers, re.MULTILINE)
+    assert found == [(truth.outcome, phase) for phase, n in GIVING.items() for _ in range(n)]
+    assert truth.said in answers
+    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
+    report_rules.test_tables_are_whole(text)
+    assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE", sweep_section(text))
+
+
+def sweep_section(text: str) -> str:
+    """The sweep's own section of a report."""
+    return text.split("## Phase 2: ")[1].split("## Phase 2b: ")[0]
+
+
+def test_a_sweep_of_noise_selects_and_its_confirmation_is_not_fooled(site: Site) -> None:
+    """The selected cell looks favourable where it was selected, and the optimism is printed."""
+    publish(site.workspace, site.study, planted(site, Planting("", noise=0.02)))
+    text = site.workspace.report_file.read_text(encoding="utf-8")
+    section = sweep_section(text)
+    (estimate,) = re.findall(r"Its estimate here, from Baseline, is ([-+.\d]+)%", section)
+    assert float(estimate) < -1
+    (points,) = re.findall(
+        r"Optimism of the selection: ([-+.\d]+) points", text.split("## Phase 2b")[1].split("##")[0]
+    )
+    assert float(points) < -0.5
+    assert "**INCONCLUSIVE** in phase 2b" in text
+    assert "was not tuned, while Lifted was tried in 10" in section
+    assert re.search(r"no trend is resolved", section)
+
+
+def test_phases_that_have_not_run_say_so(site: Site) -> None:
+    """No number, no verdict; the confirmation names what it waits for."""
+    state, _ = replanned(site.study, site.profile_name, None)
+    publish(site.workspace, site.study, state)
+    text = site.workspace.report_file.read_text(encoding="utf-8")
+    assert "\nNot run: its runs are planned once phase sweep has selected a setting.\n" in text
+    assert text.count("\nNot run.\n") == 5
+    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
+    said = text.split("## How to read a verdict")[0]
+    assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE|\d%.*CI", said)
+
+
+def test_a_sweep_under_way_shows_values_by_setting_and_infers_nothing(site: Site) -> None:
+    """A line for each setting, holes by reason, no estimate before all its runs have ended."""
+    state = planted(site, lambda run: None if run.seed == 102 else TRUTHS["harm"](run))
+    record = replace(state.phases["sweep"], accepted_failed=False)
+    state = replace(state, phases={**state.phases, "sweep": record})
+    publish(site.workspace, site.study, state)
+    section = sweep_section(site.workspace.report_file.read_text(encoding="utf-8"))
+    assert "| Setting | seed 100 | seed 101 | seed 102 |" in section
+    assert len(re.findall(r"^\| Lifted, .*\| failed \|$", section, re.MULTILINE)) == 10
+    assert not re.search(r"±|selected|Page", section)
+
+
+@pytest.mark.parametrize("name", ["improvement", "unresolvable", "missing seeds", "identical"])
+def test_every_number_is_recomputed_from_the_runs(site: Site, name: str) -> None:
+    """Nothing of our analysis is used: tables are read back and compared digit by digit."""
+    publish(site.workspace, site.study, planted(site, TRUTHS[name]))
+    checked, wrong = recompute(site.workspace.root)
+    assert wrong == []
+    assert checked > 250
