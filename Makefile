@@ -31,6 +31,7 @@ format: $(READY)
 bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m benchmarks.cli
 	$(BIN)/python -m benchmarks.validity
+	$(BIN)/python -m benchmarks.scale
 
 figures: $(READY)  ## the pictures of the README
 	$(BIN)/python -m benchmarks.figures

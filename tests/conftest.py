@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,21 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         for name, value in cluster.environment().items():
             monkeypatch.setenv(name, value)
         yield cluster
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `pytest -n`, one worker runs all of tests/slurm: it owns the real Slurm cluster.
+
+    The mark `xdist_group` says the same, but xdist 3.8 does not see it with pytest 9.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneClusterScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/slurm" if nodeid.startswith("tests/slurm/") else nodeid
+
+    return OneClusterScheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

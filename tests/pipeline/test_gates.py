@@ -234,7 +234,7 @@ def test_a_closed_gate_stops_the_study_until_a_person_overrides_it(
     assert stopped.returncode == 3
     assert f"pilot: gate {CLOSED} is closed: loss of zero 1.5, mean of baseline" in stopped.stdout
     assert f"pipeline advance --override {CLOSED} --reason" in stopped.stdout
-    assert "a closed gate needs a person" in stopped.stderr
+    assert "the study needs a person" in stopped.stderr
     status = json.loads(cli("status", "--json").stdout)
     assert [phase["status"] for phase in status["phases"]] == ["attention", "not_started"]
     assert cli("advance").returncode == 3
@@ -289,7 +289,7 @@ def test_conditions_that_measure_the_same_bits_stop_the_phase(
 ) -> None:
     """A setting that is read and then lost is found by its results."""
     toy = workspace.root / "toy.py"
-    text = toy.read_text().replace("1.0 + run.config.handicap + shared + own", "1.0 + shared")
+    text = toy.read_text().replace("floor + shared + own", "shared")
     text = text.replace(
         "config = run.config", "config = run.config\n            _ = config.handicap"
     )

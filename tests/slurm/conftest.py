@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -28,16 +29,9 @@ PROFILE: dict[str, str | int | float] = {
     "walltime_min": 30,
     "stack_size": 2,
     "poll_interval_s": 0.3,
+    "canary": False,
 }
 _DOWN_S = 60
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `pytest -n` one worker runs everything in this folder: it owns the cluster."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @contextmanager
@@ -94,7 +88,7 @@ def study(workspace: Workspace) -> Workspace:
 
 def set_profile(workspace: Workspace, **keys: str | int | float) -> None:
     """Write the workspace's profile with some keys changed."""
-    lines = [f"{key} = {value!r}" for key, value in {**PROFILE, **keys}.items()]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {**PROFILE, **keys}.items()]
     path = workspace.root / "slurm" / "profiles.toml"
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(["[profiles.cluster]", *lines, ""]), encoding="utf-8")

@@ -1,23 +1,16 @@
-"""What a test looks at: the state of the study, and the cluster's own word on its jobs."""
+"""What a test looks at: the cluster's own word on the jobs of a study, and what runs write."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from pipeline.state import JobRecord, State
-from pipeline.store import StateStore
+from pipeline.state import JobRecord
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
+from tests.pipeline.conftest import state_of
 
 WAIT_S = 60
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
 
 
 def only_job(workspace: Workspace) -> tuple[str, JobRecord]:

@@ -7,14 +7,13 @@ import json
 from pipeline.state import RunStatus, TaskState
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
-from tests.pipeline.conftest import Cli
+from tests.pipeline.conftest import Cli, state_of
 from tests.slurm.conftest import hold, release, set_profile
 from tests.slurm.looks import (
     accounted,
     nodes_of,
     only_job,
     queue,
-    state_of,
     wait_for,
     wait_until_training,
 )
