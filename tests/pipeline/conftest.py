@@ -16,6 +16,7 @@ from pipeline.state import RunStatus, State
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
+from tests.pipeline.planting import WHOLE_STUDY
 
 TOY_STUDY = """\
 [study]
@@ -67,13 +68,26 @@ WAIT_S = 60
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def _forget_trainer(place: Workspace) -> None:
+    """The next workspace has a trainer of its own."""
+    sys.modules.pop("toy", None)
+    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Site]:
+    """A workspace, opened, with a study of every kind of phase."""
+    place = make_toy(tmp_path / "whole", WHOLE_STUDY)
+    yield open_site(place, None)
+    _forget_trainer(place)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
-    sys.modules.pop("toy", None)  # the next workspace has a trainer of its own
-    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
+    _forget_trainer(place)
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place.root) in word for word in process.info["cmdline"] or ()):
             process.kill()
