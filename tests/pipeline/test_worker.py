@@ -23,6 +23,9 @@ from tests.pipeline.conftest import edit
 
 RUN = "import sys; from pipeline.worker import run_task; run_task(sys.argv[1], sys.argv[2])"
 
+OUTCOME = "yield self._outcome(run, first, total)"
+"""The line of the toy trainer that says how a run ended."""
+
 
 def written_task(site: Site, snapshot: Snapshot) -> Path:
     """The task file of the pilot's one stack, as a submission writes it."""
@@ -83,7 +86,9 @@ def patched(workspace: Workspace, old: str, new: str) -> Site:
 def recorded(diagnostics: str, artefacts: str) -> str:
     """The line of a trainer that records more than metrics."""
     more = f"diagnostics={diagnostics}, artefacts={artefacts}"
-    return f"outcome = self._outcome(run); vars(outcome).update({more}); yield outcome"
+    return (
+        f"outcome = self._outcome(run, first, total); vars(outcome).update({more}); yield outcome"
+    )
 
 
 def test_results_carry_all_that_a_report_traces(site: Site) -> None:
@@ -112,15 +117,15 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("yield self._outcome(run)", 'yield ToyOutcome("other")', "unknown or second outcome"),
-        ("yield self._outcome(run)", "raise SystemExit(3)", "SystemExit: 3"),
-        ("yield self._outcome(run)", "yield from ()", "without an outcome"),
+        (OUTCOME, 'yield ToyOutcome("other")', "unknown or second outcome"),
+        (OUTCOME, "raise SystemExit(3)", "SystemExit: 3"),
+        (OUTCOME, "yield from ()", "without an outcome"),
         ('metrics={"loss": value, "other_loss": value}', "metrics={}", "gave no loss"),
         ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
         ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
-        ("yield self._outcome(run)", recorded("{}", '{"features": "gone"}'), "No such file"),
-        ("yield self._outcome(run)", recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
-        ("yield self._outcome(run)", recorded('{"gap": 1e999}', "{}"), "finite number"),
+        (OUTCOME, recorded("{}", '{"features": "gone"}'), "No such file"),
+        (OUTCOME, recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
+        (OUTCOME, recorded('{"gap": 1e999}', "{}"), "finite number"),
     ],
 )
 def test_a_trainer_that_misbehaves_fails_its_runs_with_a_reason(
@@ -141,7 +146,7 @@ def test_what_a_trainer_records_stands_in_the_result(workspace: Workspace) -> No
     """Its numbers by name, its files by their digests."""
     write = '(run.directory / "x.npz").write_bytes(b"numbers"); '
     recording = recorded('{"gap": 0.5}', '{"features": "x.npz"}')
-    worker = started(patched(workspace, "yield self._outcome(run)", write + recording))
+    worker = started(patched(workspace, OUTCOME, write + recording))
     _, errors = worker.communicate(timeout=60)
 
     assert worker.returncode == 0, errors
