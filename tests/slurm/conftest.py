@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from tests.pipeline.conftest import cli, edit, workspace
 __all__ = ["cli", "workspace"]
 
 ROOT = Path(__file__).parents[2]
-PROFILE: dict[str, str | int | float] = {
+Value = str | int | float
+PROFILE: dict[str, Value | Mapping[str, Value]] = {
     "backend": "slurm",
     "partition": "normal",
     "gres": "gpu:a100:1",
@@ -30,6 +31,7 @@ PROFILE: dict[str, str | int | float] = {
     "stack_size": 2,
     "poll_interval_s": 0.3,
     "canary": False,
+    "auto": {"walltime_min": 10, "mem_gb": 1, "poll_min": 1},
 }
 _DOWN_S = 60
 
@@ -86,12 +88,31 @@ def study(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def set_profile(workspace: Workspace, **keys: str | int | float) -> None:
-    """Write the workspace's profile with some keys changed."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in {**PROFILE, **keys}.items()]
+def set_profile(workspace: Workspace, **keys: Value | Mapping[str, Value]) -> None:
+    """Write the workspace's profile with some keys changed; a mapping becomes a table of it."""
+    plain, tables = ["[profiles.cluster]"], []
+    for key, value in {**PROFILE, **keys}.items():
+        if isinstance(value, Mapping):
+            tables += ["", f"[profiles.cluster.{key}]", *(_line(*item) for item in value.items())]
+        else:
+            plain.append(_line(key, value))
     path = workspace.root / "slurm" / "profiles.toml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(["[profiles.cluster]", *lines, ""]), encoding="utf-8")
+    path.write_text("\n".join([*plain, *tables, ""]), encoding="utf-8")
+
+
+def _line(key: str, value: Value) -> str:
+    return f"{key} = {json.dumps(value)}"
+
+
+@contextmanager
+def closed(cluster: Cluster, partition: str = "normal") -> Iterator[None]:
+    """While a partition takes jobs and starts none."""
+    cluster.run("scontrol", "update", f"partitionname={partition}", "state=down")
+    try:
+        yield
+    finally:
+        cluster.run("scontrol", "update", f"partitionname={partition}", "state=up")
 
 
 def hold(workspace: Workspace) -> None:
