@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pipeline import markdown, report_sweep, report_tables
 from pipeline.analysis.alternatives import AlternativesAnalysis
 from pipeline.analysis.confirm import ConfirmAnalysis
+from pipeline.analysis.diagnostics import DiagnosticsAnalysis
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
 from pipeline.analysis.sweep import SweepAnalysis
@@ -77,6 +78,7 @@ class NumberedPhase:
     """A phase that completes another has its number and a letter: 3, 3b."""
     info: PhaseInfo
     pilot: PilotAnalysis | None
+    diagnostics: DiagnosticsAnalysis | None
     sweep: SweepAnalysis | None
     confirm: ConfirmAnalysis | None
     alternatives: AlternativesAnalysis | None
@@ -179,6 +181,7 @@ def _sorted_out(number: str, info: PhaseInfo) -> NumberedPhase:
         number,
         info,
         pilot=analysis if isinstance(analysis, PilotAnalysis) else None,
+        diagnostics=analysis if isinstance(analysis, DiagnosticsAnalysis) else None,
         sweep=analysis if isinstance(analysis, SweepAnalysis) else None,
         confirm=analysis if isinstance(analysis, ConfirmAnalysis) else None,
         alternatives=analysis if isinstance(analysis, AlternativesAnalysis) else None,
