@@ -22,7 +22,7 @@ class Components:
     """The leading principal components of some inputs."""
 
     scores: Array
-    """(inputs, components), by decreasing variance; the sign of a component is arbitrary."""
+    """(inputs, components), by decreasing variance; the largest of a component is positive."""
     shares: Vector
     """Of the variance, by component."""
 
@@ -85,10 +85,12 @@ def components(gram: Array, count: int = 2) -> Components:
     Scores are in units of the root of the matrix's largest entry.
     """
     values, vectors = np.linalg.eigh(_centred(gram))
-    values = np.clip(values[::-1], 0.0, None)
-    total = float(values.sum())
-    shares = values[:count] / total if total else np.zeros(count)
-    return Components(vectors[:, ::-1][:, :count] * np.sqrt(values[:count]), shares)
+    values, vectors = np.clip(values[::-1][:count], 0.0, None), vectors[:, ::-1][:, :count]
+    # Signs are arbitrary, and a library's choice of them would show in the figures.
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    total = float(_centred(gram).trace())
+    shares = values / total if total else np.zeros(count)
+    return Components(vectors * np.sqrt(values) * np.where(largest < 0, -1, 1), shares)
 
 
 def effective_dimension(gram: Array) -> float:

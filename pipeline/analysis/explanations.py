@@ -89,13 +89,13 @@ _DIFFERENCES: Mapping[str, tuple[str, str]] = {
     "ks_statistic": (_TELLING, _ALIKE),
     "ks_share": (_TELLING, _ALIKE),
     "feature_dimension": (
-        "{candidate} spreads what it knows of a matrix over more directions of its features.",
-        "{candidate} keeps what it knows of a matrix in few directions of its features.",
+        "With {candidate}, the network keeps apart more of what it knows of a matrix.",
+        "With {candidate}, the network keeps less of a matrix apart in its features.",
     ),
 }
 """Quantity -> what a difference above zero, and one below, may hint at."""
 
-_OPPOSED = (
+_AGREEMENT = (
     "The contrastive loss of {candidate} points where denoising points and adds little.",
     "The contrastive loss of {candidate} undoes a part of what denoising learns.",
 )
@@ -119,8 +119,8 @@ def _hypothesis(finding: Finding) -> str | None:
     above = (finding.estimate or 0.0) > 0
     if finding.kind in _FEATURES:
         return _FEATURES[finding.kind] if above else None
-    if finding.kind is Kind.FROM_ZERO:
-        return _OPPOSED[not above]
+    if finding.kind is Kind.FROM_ZERO:  # without mining of its own it has no contrastive loss
+        return _AGREEMENT[not above] if finding.name.startswith("own_") else None
     name = finding.name.removeprefix("own_")
     name = "feature_dimension" if name.startswith("feature_dimension") else name
     texts = _DIFFERENCES.get(name)

@@ -14,7 +14,7 @@ their initial weights, so "moved" may well be below 0 although "apart" is above.
 by claim, so p is one-sided; standard errors are jackknifed over seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ from pipeline.analysis.jackknife import jackknife
 from pipeline.analysis.recording import Array, Recordings
 from pipeline.analysis.stats import TTest, Vector
 
+LEAST_SEEDS = 3
+"""Below these nothing can be left out."""
 RunName = tuple[str, int]
 """Condition and seed."""
 
@@ -91,46 +93,44 @@ def likenesses(recordings: Recordings) -> tuple[Likeness, ...]:
 
 def levels_of(likeness: Likeness, candidate: str, reference: str) -> Levels | None:
     """Answer the module's questions for one candidate; None below three common seeds."""
-    seeds = sorted(_seeds(likeness, candidate) & _seeds(likeness, reference))
-    if len(seeds) < 3:
+    seeds = tuple(sorted(_seeds(likeness, candidate) & _seeds(likeness, reference)))
+    if len(seeds) < LEAST_SEEDS:
         return None
     rows = {
-        name: [likeness.runs.index((name, s)) for s in seeds] for name in (candidate, reference)
+        name: [likeness.runs.index((name, seed)) for seed in seeds]
+        for name in (candidate, reference)
     }
-    place = {seed: number for number, seed in enumerate(seeds)}
-
-    def block(first: str, second: str) -> Array:
-        return likeness.matrix[np.ix_(rows[first], rows[second])]
-
-    within = {name: block(name, name) for name in (candidate, reference)}
-    across = block(candidate, reference)
+    within = {name: likeness.matrix[np.ix_(of, of)] for name, of in rows.items()}
+    across = likeness.matrix[np.ix_(rows[candidate], rows[reference])]
     level = (within[candidate] + within[reference]) / 2
-
-    def mean(of: Array, chosen: Sequence[int], *, equal: bool) -> float:
-        index = [place[seed] for seed in chosen]
-        part = of[np.ix_(index, index)]
-        diagonal = np.eye(len(index), dtype=bool)
-        return float(part[diagonal if equal else ~diagonal].mean())
-
-    def estimate(*, equal: bool) -> TTest:
-        return jackknife(
-            seeds, lambda s: mean(level, s, equal=False) - mean(across, s, equal=equal)
-        )
-
     return Levels(
         likeness.layer,
         candidate,
         reference,
-        tuple(seeds),
-        {
-            name: jackknife(seeds, lambda s, of=of: mean(of, s, equal=False))  # type: ignore[misc]
-            for name, of in within.items()
-        },
-        equal_seed=jackknife(seeds, lambda s: mean(across, s, equal=True)),
-        both_differ=jackknife(seeds, lambda s: mean(across, s, equal=False)),
-        moved=estimate(equal=True),
-        apart=estimate(equal=False),
+        seeds,
+        {name: _estimate(seeds, lambda at, of=of: _apart(of, at)) for name, of in within.items()},  # type: ignore[misc]
+        equal_seed=_estimate(seeds, lambda at: _together(across, at)),
+        both_differ=_estimate(seeds, lambda at: _apart(across, at)),
+        moved=_estimate(seeds, lambda at: _apart(level, at) - _together(across, at)),
+        apart=_estimate(seeds, lambda at: _apart(level, at) - _apart(across, at)),
     )
+
+
+def _estimate(seeds: Sequence[int], statistic: Callable[[list[int]], float]) -> TTest:
+    """Jackknife a statistic of places in the table of seeds."""
+    place = {seed: number for number, seed in enumerate(seeds)}
+    return jackknife(seeds, lambda chosen: statistic([place[seed] for seed in chosen]))
+
+
+def _together(of: Array, at: list[int]) -> float:
+    """Mean over pairs of runs of equal seed."""
+    return float(of[at, at].mean())
+
+
+def _apart(of: Array, at: list[int]) -> float:
+    """Mean over pairs of runs of different seeds."""
+    part = of[np.ix_(at, at)]
+    return float(part[~np.eye(len(at), dtype=bool)].mean())
 
 
 def _seeds(likeness: Likeness, condition: str) -> set[int]:

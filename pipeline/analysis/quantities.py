@@ -28,7 +28,7 @@ from pipeline.analysis.table import ResultTable
 
 LEVEL = 0.95
 FALSE_DISCOVERY_RATE = 0.10
-_AGAINST_ZERO = ("gradient_cosine", f"{OWN}_gradient_cosine")
+_COSINE = "gradient_cosine"
 """What has a zero of its own: losses whose gradients neither help nor oppose each other."""
 
 
@@ -83,6 +83,16 @@ class Finding:
         return self.estimate is not None and self.q <= FALSE_DISCOVERY_RATE
 
 
+def quantity_label(name: str) -> str:
+    """Return a diagnostic's name as prose: own_ks_share becomes "own mining: KS share"."""
+    if name.startswith(f"{OWN}_"):
+        return f"own mining: {quantity_label(name.removeprefix(f'{OWN}_'))}"
+    words = name.split("_")
+    if words[:2] == ["feature", "dimension"]:
+        return f"feature dimension, {' '.join(words[2:])} layer"
+    return {"mmd_squared": "MMD²"}.get(name, " ".join("KS" if w == "ks" else w for w in words))
+
+
 def quantities_of(
     table: ResultTable, recordings: Recordings, courses: Courses
 ) -> tuple[Quantity, ...]:
@@ -130,21 +140,31 @@ def findings_of(
 ) -> tuple[Finding, ...]:
     """Estimate all there is and correct it together."""
     found: list[Finding] = []
-    for quantity in quantities:
-        if quantity.name in _AGAINST_ZERO:
-            found += [_from_zero(quantity, name) for name in conditions if name in quantity.values]
-        if reference in quantity.values:
-            found += [
-                _difference(quantity, name, reference)
-                for name in conditions
-                if name != reference and name in quantity.values
-            ]
+    for quantity in (quantity for quantity in quantities if reference in quantity.values):
+        found += [
+            _difference(quantity, name, reference)
+            for name in conditions
+            if name != reference and name in quantity.values
+        ]
+    found += _cosines(quantities, conditions)
     for level in levels:
         found += [_of_features(Kind.APART, level), _of_features(Kind.MOVED, level)]
     if not found:
         return ()
     corrected = scipy_stats.false_discovery_control([finding.p for finding in found], method="bh")
     return tuple(replace(f, q=float(q)) for f, q in zip(found, corrected, strict=True))
+
+
+def _cosines(quantities: Sequence[Quantity], conditions: Sequence[str]) -> list[Finding]:
+    """Of each condition against zero, with its own mining where it has one."""
+    named = {quantity.name: quantity for quantity in quantities}
+    found = []
+    for condition in conditions:
+        for name in (f"{OWN}_{_COSINE}", _COSINE):
+            if name in named and condition in named[name].values:
+                found.append(_from_zero(named[name], condition))
+                break
+    return found
 
 
 def _difference(quantity: Quantity, candidate: str, reference: str) -> Finding:
