@@ -1,11 +1,12 @@
 """What runs ask of the scheduler beyond their profile, after attempts that had too little. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.plan import RunSpec
-from pipeline.profiles import Profile
+from pipeline.profiles import Profile, SlurmProfile
 from pipeline.state import State
 
 
@@ -20,13 +21,13 @@ class Request:
 
 def requests(profile: Profile, state: State, runs: Iterable[RunSpec]) -> list[Request]:
     """Group runs by what they need, in the order of the plan."""
-    groups: dict[tuple[tuple[str, Any], ...], list[RunSpec]] = {}
+    groups: dict[str, Request] = {}
     for run in runs:
-        groups.setdefault(_needs(profile, state, run), []).append(run)
-    return [
-        Request(profile.model_copy(update=dict(needs)), tuple(group))
-        for needs, group in groups.items()
-    ]
+        needs = _needs(profile, state, run)
+        name = json.dumps(needs, sort_keys=True)
+        group = groups.get(name, Request(profile.model_copy(update=needs), ()))
+        groups[name] = replace(group, runs=(*group.runs, run))
+    return list(groups.values())
 
 
 def bonds(state: State) -> Mapping[str, str]:
@@ -44,10 +45,10 @@ def terms(profile: Profile) -> dict[str, Any]:
     }
     if profile.backend == "local":
         return shared
-    return {**shared, "mem_gb": profile.mem_gb, "excluded": tuple(profile.exclude)}
+    return {**shared, "mem_gb": profile.mem_gb, "excluded": _excluded(profile)}
 
 
-def _needs(profile: Profile, state: State, run: RunSpec) -> tuple[tuple[str, Any], ...]:
+def _needs(profile: Profile, state: State, run: RunSpec) -> dict[str, Any]:
     """Fields of the profile that this run replaces."""
     record = state.runs[run.key]
     needs: dict[str, Any] = {}
@@ -55,8 +56,16 @@ def _needs(profile: Profile, state: State, run: RunSpec) -> tuple[tuple[str, Any
         needs["walltime_min"] = max(record.walltime_min, profile.walltime_min)
     if record.stack_limit is not None:
         needs["stack_size"] = min(record.stack_limit, profile.stack_size)
-    if profile.backend == "slurm":
-        if record.mem_gb is not None:
-            needs["mem_gb"] = max(record.mem_gb, profile.mem_gb)
-        needs["exclude"] = tuple(sorted({*profile.exclude, *state.bad_nodes}))
-    return tuple(sorted(needs.items()))
+    if profile.backend == "local":
+        return needs
+    if record.mem_gb is not None:
+        needs["mem_gb"] = max(record.mem_gb, profile.mem_gb)
+    if state.bad_nodes:
+        nodes = [*_excluded(profile), *sorted(state.bad_nodes)]
+        needs["sbatch"] = {**profile.sbatch, "exclude": ",".join(dict.fromkeys(nodes))}
+    return needs
+
+
+def _excluded(profile: SlurmProfile) -> tuple[str, ...]:
+    """Nodes that the profile leaves out, in Slurm's words ("node[13-14]" may stand for several)."""
+    return (str(profile.sbatch["exclude"]),) if "exclude" in profile.sbatch else ()

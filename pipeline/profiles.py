@@ -129,8 +129,6 @@ class SlurmProfile(_Profile):
     mem_gb: Count = 16
     array_parallelism: Count = 256
     max_submitted: Count | None = None
-    exclude: list[SlurmName] = Field(default_factory=list)
-    """Nodes that are never used; those that failed lately are left out beside them."""
     setup: list[SetupLine] = Field(default_factory=list)
     """Lines of shell that run before the task, word for word."""
     sbatch: Annotated[dict[str, Any], AfterValidator(check_options)] = Field(default_factory=dict)

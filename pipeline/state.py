@@ -199,7 +199,7 @@ class JobRecord:
     walltime_min: int | None = None
     signal_lead_s: int = 0
     excluded: tuple[str, ...] = ()
-    """Nodes it must not run on."""
+    """Nodes it must not run on, in Slurm's words."""
     stalled_after_min: int | None = None
     """Silence after which a running task counts as stalled."""
 

@@ -80,7 +80,6 @@ def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[s
         "qos": profile.qos,
         "gres": profile.gres,
         "constraint": profile.constraint,
-        "exclude": ",".join(profile.exclude) or None,
         "cpus_per_task": profile.cpus_per_task,
         "mem": f"{profile.mem_gb}GB",
         "array_parallelism": profile.array_parallelism,

@@ -108,6 +108,8 @@ def test_a_failed_node_is_left_out_and_remembered(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The next sbatch excludes it, and so does every other until its time is over."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    path.write_text(path.read_text() + 'sbatch = { exclude = "node4" }\n')
     edit(workspace, "steps = 3", "steps = 20\nstep_s = 0.05")
     cli("advance")
     job_id = started(workspace)
@@ -120,9 +122,9 @@ def test_a_failed_node_is_left_out_and_remembered(
     assert "node failure: 2 runs tried again on another node" in told.stdout
     assert f"{node} is left out until" in told.stdout
     assert state_of(workspace).bad_nodes[node].kind is F.NODE_FAILURE
-    assert cluster.jobs()[-1].spec.exclude == [node]
+    assert cluster.jobs()[-1].spec.exclude == ["node4", node]
     assert cli("advance", "--watch").returncode == 0
-    assert {tuple(job.spec.exclude) for job in cluster.jobs()[1:]} == {(node,)}
+    assert {tuple(job.spec.exclude) for job in cluster.jobs()[1:]} == {("node4", node)}
 
 
 def test_a_code_error_stops_the_phase(workspace: Workspace, cluster: FakeSlurm, cli: Cli) -> None:
