@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import psutil
+import pytest
 
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.daemons import NODE_VARIABLE
-from tests.pipeline.conftest import Cli, state_of
+from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import hold, release
 from tests.slurm.looks import queue, wait_for, wait_until_training
 
@@ -68,3 +69,17 @@ def test_cancel_ends_the_chain_too(study: Workspace, cluster: Cluster, cli: Cli)
     wait_for(lambda: not queue(cluster))
     assert ended(study) == "cancelled with `pipeline cancel`"
     assert "auto: ended: cancelled" in cli("status").stdout
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_failed_phase_ends_the_chain(study: Workspace, cli: Cli) -> None:
+    """The last follow-up leaves the reason, and status says what a person has to look at."""
+    edit(study, "config.handicap = 0.5", "config.crash = true")
+    cli("advance", "--auto")
+
+    wait_for(lambda: ended(study) is not None, CHAIN_S)
+
+    assert "the study needs a person: pilot/" in (ended(study) or "")
+    status = cli("status")
+    assert status.returncode == 3
+    assert "`pipeline advance --auto` begins anew" in status.stdout
