@@ -127,7 +127,8 @@ def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
     workspace: Workspace, cli: Cli
 ) -> None:
     """Interrupting the watch loses nothing: exit 130, tasks alive, the study still completes."""
-    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
+    hold = workspace.root / "hold"  # what the toy waits for
+    hold.touch()
     watch = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "advance", "--watch"],
         cwd=workspace.root,
@@ -147,6 +148,7 @@ def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
     assert "what runs goes on" in errors
     (job,) = state_of(workspace).live_jobs().values()
     assert psutil.pid_exists(int(job.job_id or 0))
+    hold.unlink()
     assert cli("advance", "--watch").returncode == 0
     assert {run.tries for run in state_of(workspace).runs.values()} == {1}
 
@@ -195,7 +197,7 @@ def test_a_killed_task_is_tried_once_more_and_then_needs_a_person(
     workspace: Workspace, cli: Cli
 ) -> None:
     """kill -9 of everything may be an accident once; the second time a person is asked."""
-    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.5")
+    edit(workspace, "steps = 3", "steps = 1000\nstep_s = 0.2")
     cli("advance")
     kill_the_task(workspace)
 
@@ -207,7 +209,7 @@ def test_a_killed_task_is_tried_once_more_and_then_needs_a_person(
     stopped = cli("advance")
     assert stopped.returncode == 3
     assert "killed without a trace: ended without a result" in stopped.stdout
-    edit(workspace, "step_s = 0.5", "step_s = 0.0")
+    edit(workspace, "steps = 1000\nstep_s = 0.2", "steps = 3")
     assert cli("advance").returncode == 0  # other configs are other runs; the old ones are kept
     assert sum(not run.in_plan for run in state_of(workspace).runs.values()) == 2
 
@@ -376,7 +378,8 @@ def test_a_phase_can_go_on_without_its_failed_runs_by_a_recorded_decision(
 
 def test_a_watch_follows_an_edit_of_the_study(workspace: Workspace, cli: Cli) -> None:
     """Editing study.toml under a running watch changes what it submits next, not later."""
-    edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
+    hold = workspace.root / "hold"  # what the toy waits for
+    hold.touch()
     watch = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "advance", "--watch"],
         cwd=workspace.root,
@@ -385,6 +388,7 @@ def test_a_watch_follows_an_edit_of_the_study(workspace: Workspace, cli: Cli) ->
     store = StateStore(workspace.state_dir)
     wait_for(lambda: store.path.exists() and state_of(workspace).jobs)
     edit(workspace, 'seeds = "0-5"', 'seeds = "10-15"')
+    hold.unlink()
 
     assert watch.wait(WAIT_S) == 0
     assert {run.seed for run in state_of(workspace).runs_of("multiseed").values()} == set(
