@@ -9,6 +9,7 @@ from pipeline.analysis.table import (
     Measurement,
     ResultTable,
     RunFacts,
+    RunFile,
     RunRow,
 )
 from pipeline.digest import digest_of
@@ -116,7 +117,7 @@ def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
 def row_of(result: RunResult, path: str) -> RunRow:
     """A result as the analysis takes it; `path` is where it lies in the workspace."""
     attempt, details = result.attempt, result.details
-    seconds = details.get("train_seconds")
+    folder = path.rpartition("/")[0]
     return RunRow(
         phase=result.phase,
         condition=result.condition,
@@ -141,10 +142,20 @@ def row_of(result: RunResult, path: str) -> RunRow:
             node=attempt.node,
             versions=result.versions,
             device_seconds=result.device_s,
-            train_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            train_seconds=_seconds(details.get("train_seconds")),
+            recording_seconds=_seconds(details.get("diagnostics_seconds")),
             ended_at=result.ended_at.isoformat(timespec="seconds"),
         ),
+        diagnostics=result.diagnostics,
+        artefacts={
+            what: RunFile(f"{folder}/{artefact.file}", artefact.sha256)
+            for what, artefact in result.artefacts.items()
+        },
     )
+
+
+def _seconds(detail: str | float | None) -> float | None:
+    return float(detail) if isinstance(detail, int | float) else None
 
 
 def _measurement(measured: Measured) -> Measurement:

@@ -15,6 +15,9 @@ from pipeline.study_file import (
 )
 from pipeline.validation import suggest
 
+# An interval for what tells seed from condition leaves out one seed at a time, and two must stay.
+LEAST_SEEDS_OF_DIAGNOSTICS = 3
+
 
 def check_phases(file: StudyFile) -> None:
     """Check each phase, and the phases against each other.
@@ -58,6 +61,8 @@ def _check_conditions(file: StudyFile, name: str, phase: ConditionsPhase) -> Non
             raise ValueError(f"phases.{name}.conditions names {condition!r} twice")
     if phase.kind == "alternatives":
         _check_alternatives(file, name, chosen)
+    elif phase.kind == "diagnostics":
+        _check_diagnostics(file, name, chosen)
     elif phase.confirmatory:
         _check_holds_what_is_compared(file, name, chosen)
 
@@ -70,6 +75,19 @@ def _check_alternatives(file: StudyFile, name: str, chosen: list[str]) -> None:
         )
     if len(chosen) < 2:
         raise ValueError(f"phases.{name} runs {file.reference!r} alone; name its alternatives")
+
+
+def _check_diagnostics(file: StudyFile, name: str, chosen: list[str]) -> None:
+    if file.reference not in chosen:
+        raise ValueError(
+            f"phases.{name}.conditions leaves out {file.reference!r}, the condition that others "
+            "are set against"
+        )
+    if len(file.phases[name].seeds) < LEAST_SEEDS_OF_DIAGNOSTICS:
+        raise ValueError(
+            f"phases.{name} needs {LEAST_SEEDS_OF_DIAGNOSTICS} seeds or more: without them there "
+            "is no telling what another seed changes"
+        )
 
 
 def _check_holds_what_is_compared(file: StudyFile, name: str, chosen: list[str]) -> None:

@@ -13,11 +13,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from pipeline import markdown, report_sweep, report_tables
+from pipeline import markdown, report_diagnostics, report_sweep, report_tables
 from pipeline.analysis.alternatives import AlternativesAnalysis
 from pipeline.analysis.confirm import ConfirmAnalysis
+from pipeline.analysis.diagnostics import DiagnosticsAnalysis
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
+from pipeline.analysis.quantities import quantity_label
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import RunRow, metric_label
 from pipeline.errors import PipelineError
@@ -56,6 +58,17 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "seed_rows": report_tables.seed_rows,
     "turns": report_tables.turns,
     "value_rows": report_tables.value_rows,
+    "apart_by_candidate": report_diagnostics.apart_by_candidate,
+    "estimate_of": report_diagnostics.estimate_of,
+    "estimate_rows": report_diagnostics.estimate_rows,
+    "feature_rows": report_diagnostics.feature_rows,
+    "finding_rows": report_diagnostics.finding_rows,
+    "interval_of": report_diagnostics.interval_of,
+    "possible_explanations": report_diagnostics.possible_explanations,
+    "quantity": quantity_label,
+    "signed_estimate": report_diagnostics.signed_estimate,
+    "standing_out": report_diagnostics.standing_out,
+    "unresolved_explanations": report_diagnostics.unresolved_explanations,
     "left_out": report_sweep.left_out,
     "level_means": report_sweep.level_means,
     "optimism_rows": report_sweep.optimism_rows,
@@ -77,6 +90,7 @@ class NumberedPhase:
     """A phase that completes another has its number and a letter: 3, 3b."""
     info: PhaseInfo
     pilot: PilotAnalysis | None
+    diagnostics: DiagnosticsAnalysis | None
     sweep: SweepAnalysis | None
     confirm: ConfirmAnalysis | None
     alternatives: AlternativesAnalysis | None
@@ -179,6 +193,7 @@ def _sorted_out(number: str, info: PhaseInfo) -> NumberedPhase:
         number,
         info,
         pilot=analysis if isinstance(analysis, PilotAnalysis) else None,
+        diagnostics=analysis if isinstance(analysis, DiagnosticsAnalysis) else None,
         sweep=analysis if isinstance(analysis, SweepAnalysis) else None,
         confirm=analysis if isinstance(analysis, ConfirmAnalysis) else None,
         alternatives=analysis if isinstance(analysis, AlternativesAnalysis) else None,

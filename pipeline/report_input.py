@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from pipeline.analysis.alternatives import AlternativesAnalysis
 from pipeline.analysis.confirm import ConfirmAnalysis
+from pipeline.analysis.diagnostics import DiagnosticsAnalysis
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.pilot import PilotAnalysis
 from pipeline.analysis.sweep import SweepAnalysis
@@ -24,7 +25,12 @@ from pipeline.analysis.table import (
 )
 
 PhaseAnalysis = (
-    PilotAnalysis | MultiseedAnalysis | SweepAnalysis | ConfirmAnalysis | AlternativesAnalysis
+    PilotAnalysis
+    | MultiseedAnalysis
+    | DiagnosticsAnalysis
+    | SweepAnalysis
+    | ConfirmAnalysis
+    | AlternativesAnalysis
 )
 
 

@@ -11,7 +11,13 @@ from pipeline.arms import Arm, ArmResolver, refuse_equal, refuse_not_finite
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.phase_checks import check_phases
-from pipeline.study_file import ConditionsPhase, ConfirmPhase, StudyFile, SweepPhase
+from pipeline.study_file import (
+    RECORDING,
+    ConditionsPhase,
+    ConfirmPhase,
+    StudyFile,
+    SweepPhase,
+)
 from pipeline.toml_file import read_toml
 from pipeline.trainer import Trainer, load_trainer
 from pipeline.validation import input_error, suggest
@@ -109,6 +115,7 @@ def load_study(path: Path) -> Study:
     refuse_equal(configs.items(), f"{path.name}: conditions")
     arms = {name: resolver.phase(name) for name in file.phases}
     _check_kept_cells(file, arms, path.name)
+    _check_recording(file, arms, path.name)
     return Study(file, trainer, configs, arms, digest_of(content))
 
 
@@ -123,6 +130,19 @@ def _check_kept_cells(file: StudyFile, arms: Mapping[str, tuple[Arm, ...]], sour
                 raise PipelineError(
                     f"{source}: phases.{name}.keep: {phase.keep.of} does not try {arm.name}; "
                     "give both sweeps the same cells"
+                )
+
+
+def _check_recording(file: StudyFile, arms: Mapping[str, tuple[Arm, ...]], source: str) -> None:
+    """Runs of diagnostics that record nothing would be paid for in vain."""
+    for name, phase in file.phases.items():
+        if phase.kind != "diagnostics":
+            continue
+        for arm in arms[name]:
+            if not arm.config.get(RECORDING):
+                raise PipelineError(
+                    f"{source}: phases.{name}: {arm.name} would record nothing; say what to "
+                    f"record, such as config.{RECORDING} = {{ every = 1000 }}"
                 )
 
 

@@ -15,7 +15,9 @@ from pipeline.cells import MOST_CELLS
 from pipeline.seeds import parse_seeds
 from pipeline.validation import StrictModel, suggest
 
-PHASE_KINDS = ("pilot", "multiseed", "sweep", "confirm", "alternatives")
+PHASE_KINDS = ("pilot", "multiseed", "diagnostics", "sweep", "confirm", "alternatives")
+RECORDING = "diagnostics"
+"""The config key by which a run is asked to record; see `pipeline.trainer`."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -157,11 +159,18 @@ class Phase(StrictModel):
 class ConditionsPhase(Phase):
     """Runs conditions as they are declared: those named, or all.
 
-    Alternatives are each compared with the reference condition, as one family.
+    Alternatives are each compared with the reference condition, as one family. Diagnostics are
+    runs that record, by the key RECORDING of their config, what may explain a result.
     """
 
-    kind: Literal["pilot", "multiseed", "alternatives"]
+    kind: Literal["pilot", "multiseed", "diagnostics", "alternatives"]
     conditions: list[str] | None = None
+
+    @check(mode="after")
+    def _diagnostics_explore(self) -> Self:
+        if self.kind == "diagnostics" and self.confirmatory:
+            raise ValueError("diagnostics confirm nothing; leave confirmatory out")
+        return self
 
 
 class Keep(StrictModel):

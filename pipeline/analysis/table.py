@@ -43,8 +43,19 @@ class RunFacts:
     versions: Mapping[str, str] = field(default_factory=dict)
     device_seconds: float | None = None
     train_seconds: float | None = None
+    recording_seconds: float | None = None
+    """Of an instrumented run, all runs of its stack together."""
     ended_at: str | None = None
     """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file that a run left beside its result."""
+
+    path: str
+    """Relative to the workspace, with forward slashes."""
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,10 @@ class RunRow:
     data_digests: Mapping[str, str]
     """Held-out set -> SHA-256 of its content."""
     facts: RunFacts
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that explain rather than score the run."""
+    artefacts: Mapping[str, RunFile] = field(default_factory=dict)
+    """What it is -> the file."""
 
 
 def metric_label(name: str) -> str:

@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.alternatives import AlternativesAnalysis
 from pipeline.analysis.confirm import ConfirmAnalysis
+from pipeline.analysis.diagnostics import DiagnosticsAnalysis
 from pipeline.analysis.hypotheses import Comparison
 from pipeline.analysis.multiseed import MultiseedAnalysis
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.figures.base import drawn
 from pipeline.figures.curves import Curves, curves_figure, shared_steps
+from pipeline.figures.diagnostics import diagnostics_drawings
 from pipeline.figures.forest import forest, forest_rows
 from pipeline.figures.grid import grid
 from pipeline.figures.power import power_figure
@@ -43,6 +45,8 @@ def figures_of(
     """
     if isinstance(analysis, SweepAnalysis):
         drawings = _sweep(analysis, labels, selected)
+    elif isinstance(analysis, DiagnosticsAnalysis):
+        drawings = diagnostics_drawings(analysis, labels)
     elif isinstance(analysis, AlternativesAnalysis):
         order = [place.comparison for place in analysis.order]
         drawings = _paired(analysis.paired, order, labels, marks, curves or {})

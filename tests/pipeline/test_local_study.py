@@ -38,6 +38,8 @@ def test_a_study_walks_through_all_phases_and_then_nothing_changes(
     assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
     assert len(list(workspace.runs_dir.glob("*/*/result.json"))) == 14
     assert workspace.report_file.exists()
+    # A task may have left its results and not yet its process when the watch ended.
+    wait_for(lambda: cli("advance").returncode == 0 and not state_of(workspace).live_jobs())
     before = snapshot(workspace)
     again = cli("advance")
     assert again.returncode == 0
