@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 HOLD = Path(__file__).with_name("hold")
-"""While this file is there, beside the workspace's copy of this one, no run takes a step more."""
+"""While this file is there, beside the workspace's copy of this one, no run takes a step more; with
+a node's name in it, none on that node."""
 
 
 class Lift(BaseModel):
@@ -44,7 +45,9 @@ class ToyConfig(BaseModel):
     """Step at which the loss becomes nan."""
     crash: bool = False
     needs_mb: int = 0
-    """Memory without which the kernel kills it."""
+    """Memory without which it dies as if the kernel had killed it."""
+    takes_mb: int = 0
+    """Memory that it really takes, for a moment."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ class ToyTrainer:
             config = run.config
             if config.crash:
                 raise RuntimeError(f"toy crash of {run.run_id}")
-            _take_memory(config.needs_mb)
+            _die_without(config.needs_mb)
+            _take(config.takes_mb)
             first, total = _restored(run)
             for step in range(first, config.steps + 1):
                 if context.should_stop():
@@ -112,7 +116,7 @@ class ToyTrainer:
                 total += loss
                 context.report(run, step=step, total_steps=config.steps, values={"loss": loss})
                 time.sleep(config.step_s)
-                while HOLD.exists() and not context.should_stop():
+                while _held() and not context.should_stop():
                     time.sleep(0.05)
             yield self._outcome(run, first, total)
 
@@ -148,7 +152,20 @@ def _restored(run: Run) -> tuple[int, float]:
     return saved["step"], saved["total"]
 
 
-def _take_memory(needs_mb: int) -> None:
+def _held() -> bool:
+    """Whether a test makes the runs on this node wait."""
+    try:
+        return HOLD.read_text() in ("", os.environ.get("SLURMD_NODENAME"))
+    except FileNotFoundError:
+        return False
+
+
+def _take(size_mb: int) -> None:
+    """Fill so much memory, and give it back."""
+    b"x" * (size_mb << 20)
+
+
+def _die_without(needs_mb: int) -> None:
     """Die as a process does whose cgroup is full."""
     if needs_mb > int(os.environ.get("SLURM_MEM_PER_NODE", needs_mb)):
         sys.stderr.write("kernel: oom-kill:constraint=CONSTRAINT_MEMCG,task=python\n")

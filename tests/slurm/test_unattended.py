@@ -11,22 +11,14 @@ from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.daemons import NODE_VARIABLE
 from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import hold, release
-from tests.slurm.looks import queue, wait_for, wait_until_training
+from tests.slurm.looks import processes_of, queue, wait_for, wait_until_training
 
 CHAIN_S = 120
 
 
-def on_the_submitting_side(workspace: Workspace) -> list[str]:
-    """Command lines of the study's processes that run outside every job."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words, environment = process.cmdline(), process.environ()
-        except psutil.Error:
-            continue
-        if str(workspace.root) in " ".join(words) and NODE_VARIABLE not in environment:
-            found.append(" ".join(words))
-    return found
+def outside_all_jobs(workspace: Workspace) -> list[psutil.Process]:
+    """The study's processes on the submitting side."""
+    return [process for process, seen in processes_of(workspace) if NODE_VARIABLE not in seen]
 
 
 def ended(workspace: Workspace) -> str | None:
@@ -43,7 +35,7 @@ def test_one_command_carries_the_study_to_its_report_with_nothing_left_behind(
     hold(study)
     assert cli("advance", "--auto").returncode == 0
     wait_until_training(study)
-    assert on_the_submitting_side(study) == []
+    assert outside_all_jobs(study) == []
     release(study)
 
     wait_for(lambda: ended(study) is not None, CHAIN_S)
