@@ -5,41 +5,38 @@ twice in a row changes nothing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
-from pipeline import canary, follow_up
-from pipeline.alarms import alarms_of
+from pipeline import canary
+from pipeline.cancel import end_tasks
 from pipeline.decisions import NO_DECISION, Decisions, decided, is_complete
-from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.failures.recovery import recovered, stopping
+from pipeline.failures.stalls import stalls
 from pipeline.gates import closed_gates, evaluate
 from pipeline.lock import exclusive
-from pipeline.observe import observe
-from pipeline.plan import RunSpec, pack, plan_phase
+from pipeline.needs import requests
+from pipeline.outline import forecast
+from pipeline.plan import RunSpec
 from pipeline.provenance import now
 from pipeline.publish import outputs_exist, publish
-from pipeline.reconcile import Event, reconcile
-from pipeline.replan import replanned
 from pipeline.select import selected
 from pipeline.site import Site, fresh
-from pipeline.state import GateRecord, RunStatus, State
-from pipeline.submit import free_places, settle_intents, submit_runs
-from pipeline.words import and_more, count
+from pipeline.state import GateRecord, State
+from pipeline.step import (
+    Step,
+    closed_events,
+    input_digest,
+    look,
+    save,
+    stopped_line,
+    waiting,
+)
+from pipeline.submit import submit_runs
+from pipeline.words import count
 
 OnWait = Callable[[str], None]
-
-
-@dataclass
-class Step:
-    """What one `advance` saw and did."""
-
-    state: State
-    did: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    report_is_stale: bool = False
-    """True while RESULTS.md does not know of runs that have ended."""
-    began_at: str = field(default_factory=now)
 
 
 class Escort(Protocol):
@@ -76,8 +73,10 @@ def advance(
         if escort is not None:
             escort.admit(site.store.load())
         site = fresh(site)
-        step = _look(site)
+        step = look(site)
         _decide(site, step, decisions)
+        _end_stalled(site, step)
+        _recover(site, step)
         _carry_on(site, step, escort)
         _freeze(site, step)
         if step.report_is_stale:
@@ -87,85 +86,25 @@ def advance(
         return step
 
 
-def preview(site: Site) -> Step:
-    """What `advance` would do now; nothing is written or submitted."""
-    state, _ = replanned(site.study, site.profile_name, site.store.load())
-    state, events = reconcile(state, observe(site.workspace, state))
-    step = Step(state, did=_told(events))
-    for phase in site.study.file.phases:
-        if is_complete(state, phase):
-            analysed = state.phases[phase].analysed == _input_digest(site, state, phase)
-            if not (analysed and outputs_exist(site.workspace)):
-                step.did.append(f"would analyse {phase} and render RESULTS.md")
-        if closed_gates(state, phase):
-            break
-        if is_complete(state, phase):
-            continue
-        release = canary.admitted(site, state, phase, _waiting(site, state, phase))
-        tasks = pack(site.study, release.runs, site.profile.stack_size)
-        free = free_places(site.profile, state)
-        admitted = tasks if free is None else tasks[:free]
-        if admitted:
-            runs = sum(len(task.runs) for task in admitted)
-            step.did.append(
-                f"would submit {count(runs, 'run')} of {phase} in "
-                f"{count(len(admitted), 'task')} to profile {site.profile_name}"
-            )
-        break
-    return step
+def _recover(site: Site, step: Step) -> None:
+    """Do about failed runs what the policy says."""
+    policy, walltime_min = site.profile.failures, site.profile.walltime_min
+    recovery = recovered(step.state, policy, walltime_min, now())
+    if recovery.state != step.state:
+        save(site, step, recovery.state, recovery.events)
+    step.did += recovery.told
 
 
-def retry(site: Site, keys: Sequence[str]) -> Step:
-    """Plan failed runs anew, all of them when `keys` is empty; the next step submits them.
-
-    Raises:
-        PipelineError: a key names no failed run.
-    """
-    with exclusive(site.workspace.lock_file):
-        site = fresh(site)
-        step = _look(site)
-        failed = [
-            key
-            for key, run in step.state.runs.items()
-            if run.status is RunStatus.FAILED and run.in_plan
-        ]
-        chosen = [_named(key, failed) for key in keys] or failed
-        if not chosen:
-            raise PipelineError("no run has failed; there is nothing to retry")
-        runs, phases = dict(step.state.runs), dict(step.state.phases)
-        for key in chosen:
-            runs[key] = replace(runs[key].moved(RunStatus.PLANNED), job=None, task=None)
-            phase = runs[key].phase
-            phases[phase] = replace(phases[phase], accepted_failed=False)
-        events = [{"event": "retry", "run": key} for key in chosen]
-        _save(site, step, replace(step.state, runs=runs, phases=phases), events)
-        step.did.append(f"{count(len(chosen), 'failed run')} planned again")
-        return step
-
-
-def _look(site: Site) -> Step:
-    """Learn what happened since the last step, and write it down."""
-    stored = site.store.load()
-    state, events = replanned(site.study, site.profile_name, stored)
-    state, settled = settle_intents(site.workspace, state)
-    state, found = follow_up.settle(site.workspace, state)
-    settled += found
-    before = state
-    state, seen = reconcile(state, observe(site.workspace, state))
-    step = Step(state, did=_told(settled + seen), notes=_notes(site, state))
-    if any(event["event"] == "study changed" for event in events):
-        step.notes.append("study.toml was edited since the last advance: planned anew")
-    if state != stored:
-        _save(site, step, state, events + settled + seen + _raised_events(before, state))
-    ended = (RunStatus.DONE, RunStatus.FAILED)
-    step.report_is_stale = any(event.get("to") in ended for event in seen)
-    return step
-
-
-def _save(site: Site, step: Step, state: State, events: Sequence[Event]) -> None:
-    step.state = state
-    site.store.save(state)
-    site.store.record(events)
+def _end_stalled(site: Site, step: Step) -> None:
+    """End silent tasks, where the policy says so; they fail as stalled."""
+    if not site.profile.failures.cancel_stalled:
+        return
+    tasks: dict[str, list[int]] = {}
+    for stall in stalls(site.workspace, step.state):
+        tasks.setdefault(stall.token, []).append(stall.index)
+    if tasks:
+        ended = end_tasks(site.workspace, site.store, step.state, tasks, "stall")
+        save(site, step, ended.state, ended.events)
 
 
 def _decide(site: Site, step: Step, decisions: Decisions) -> None:
@@ -174,7 +113,7 @@ def _decide(site: Site, step: Step, decisions: Decisions) -> None:
         _refuse_behind_canary(site, step.state)
     state, events, said = decided(step.state, site.study.file.phases, decisions, now())
     if events:
-        _save(site, step, state, events)
+        save(site, step, state, events)
         step.did += said
         step.report_is_stale = True
 
@@ -221,13 +160,13 @@ def _freeze(site: Site, step: Step) -> None:
     if state.frozen_plan is not None or not confirmatory:
         return
     frozen = replace(state, frozen_plan=site.study.plan_digest(), plan_frozen_at=step.began_at)
-    _save(site, step, frozen, [{"event": "plan frozen", "digest": frozen.frozen_plan}])
+    save(site, step, frozen, [{"event": "plan frozen", "digest": frozen.frozen_plan}])
     step.did.append("froze the analysis plan: a later change of it will mark the verdicts")
 
 
 def _analyse(site: Site, step: Step, phase: str) -> None:
     """Analyse and report a complete phase, unless that was done for this very input."""
-    digest = _input_digest(site, step.state, phase)
+    digest = input_digest(site, step.state, phase)
     record = step.state.phases[phase]
     if record.analysed == digest and outputs_exist(site.workspace):
         return
@@ -240,7 +179,7 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
     publish(site.workspace, site.study, state)
     step.report_is_stale = False
     events = [{"event": "analysed", "phase": phase, "input": digest}]
-    _save(site, step, state, [*events, *made, *_closed_events(phase, gates)])
+    save(site, step, state, [*events, *made, *closed_events(phase, gates)])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")
     step.did += [f"{phase}: selected {event['cell']}" for event in made]
 
@@ -254,106 +193,39 @@ def _evaluated(site: Site, state: State, phase: str) -> tuple[GateRecord, ...]:
     return evaluate(site.study.file.phases[phase].gates, table, plan_of(site.study))
 
 
-def _closed_events(phase: str, gates: Sequence[GateRecord]) -> list[Event]:
-    return [
-        {"event": "gate closed", "phase": phase, "gate": gate.name, "words": gate.words}
-        for gate in gates
-        if not gate.passed
-    ]
-
-
-def _raised_events(before: State, after: State) -> list[Event]:
-    """Alarms that the latest results raise and those before did not."""
-    events = []
-    for phase in after.phases:
-        known = alarms_of(before, phase) if phase in before.phases else ()
-        events += _closed_events(phase, [a for a in alarms_of(after, phase) if a not in known])
-    return events
-
-
 def _submit(site: Site, step: Step, phase: str, escort: Escort | None) -> None:
-    waiting = _let_go(site, step, phase, _waiting(site, step.state, phase))
-    if not waiting:
+    planned = waiting(site, step.state, phase)
+    if planned and (stopped := stopping(step.state, phase)):
+        step.notes.append(stopped_line(phase, stopped))
         return
-    if escort is not None:
+    released = _let_go(site, step, phase, planned)
+    if released and escort is not None:
         escort.before_submission(site, step)
-    batch = submit_runs(site, step.state, phase, waiting)
-    step.state = batch.state
-    step.notes += batch.notes
-    if batch.tasks:
-        arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
-        step.did.append(
-            f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}{arrays}"
-        )
-    if batch.held:
-        step.notes.append(
-            f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more now "
-            f"({batch.held}); the next advance goes on"
-        )
+    for request in requests(site.profile, step.state, released):
+        there = replace(site, profile=request.profile)
+        batch = submit_runs(there, step.state, phase, request.runs)
+        step.state = batch.state
+        step.notes += batch.notes
+        if batch.tasks:
+            arrays = f", {batch.jobs} arrays" if 1 < batch.jobs < batch.tasks else ""
+            sent = [run for run in request.runs if step.state.runs[run.key].job is not None]
+            step.did.append(
+                f"{phase}: submitted {count(batch.runs, 'run')} in {count(batch.tasks, 'task')}"
+                f"{arrays} ({forecast(there, step.state, sent, batch.tasks)})"
+            )
+        if batch.held:
+            step.notes.append(
+                f"{phase}: {count(batch.waiting, 'task')} held back, the scheduler admits no more "
+                f"now ({batch.held}); the next advance goes on"
+            )
+            return
 
 
-def _let_go(site: Site, step: Step, phase: str, waiting: Sequence[RunSpec]) -> Sequence[RunSpec]:
-    """Those of the waiting runs that the phase's canary admits; what it shows is written down."""
-    release = canary.admitted(site, step.state, phase, waiting)
+def _let_go(site: Site, step: Step, phase: str, planned: Sequence[RunSpec]) -> Sequence[RunSpec]:
+    """Those of the planned runs that the phase's canary admits; what it shows is written down."""
+    release = canary.admitted(site, step.state, phase, planned)
     if release.record != step.state.phases[phase]:
         state = replace(step.state, phases={**step.state.phases, phase: release.record})
-        _save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
+        save(site, step, state, [{"event": "canary", "phase": phase, "told": release.told}])
     step.did += release.told
     return release.runs
-
-
-def _waiting(site: Site, state: State, phase: str) -> list[RunSpec]:
-    """Runs of the phase that nobody has submitted yet, in the order of the plan."""
-    return [
-        spec
-        for spec in plan_phase(site.study, phase, state.selections)
-        if state.runs[spec.key].status is RunStatus.PLANNED
-    ]
-
-
-def _input_digest(site: Site, state: State, phase: str) -> str:
-    """Digest of all that the report of a phase is made from: its results and study.toml."""
-    results = {key: run.result_digest for key, run in state.runs_of(phase).items()}
-    return digest_of({"study": site.study.source_digest, "results": results})
-
-
-def _notes(site: Site, state: State) -> list[str]:
-    notes = []
-    stray = [
-        key
-        for key, run in state.runs.items()
-        if not run.in_plan and run.status in (RunStatus.QUEUED, RunStatus.RUNNING)
-    ]
-    if stray:
-        notes.append(
-            f"{and_more(stray[0], len(stray) - 1, 'run')} queued or running, but study.toml no "
-            "longer asks for it; will not be counted"
-        )
-    if state.frozen_plan is not None and state.frozen_plan != site.study.plan_digest():
-        notes.append(
-            "the analysis plan differs from the one frozen at "
-            f"{state.plan_frozen_at}: every verdict will be marked POST-HOC"
-        )
-    return notes
-
-
-def _told(events: Sequence[Event]) -> list[str]:
-    """Events of one look in words, runs of equal fate together."""
-    lines = [
-        f"found job {event['job_id']} again, submitted just before an interruption"
-        for event in events
-        if event["event"] == "adopted"
-    ]
-    for status, words in (("running", "started"), ("done", "finished"), ("failed", "failed")):
-        keys = [event["run"] for event in events if event.get("to") == status]
-        if keys:
-            lines.append(f"{and_more(keys[0], len(keys) - 1, 'run')} {words}")
-    return lines
-
-
-def _named(key: str, failed: Sequence[str]) -> str:
-    """The failed run that a user means by its key or its run id alone."""
-    found = [name for name in failed if key in (name, name.partition("/")[2])]
-    if not found:
-        raise PipelineError(f'no failed run is called "{key}"; `pipeline status` lists them')
-    return found[0]

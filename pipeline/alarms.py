@@ -46,7 +46,7 @@ def _identical_results(runs: Mapping[str, RunRecord]) -> Iterator[GateRecord]:
     for names in groups.values():
         for first, second in combinations(names, 2):
             if runs[first].config_digest != runs[second].config_digest:
-                pair = (runs[first].condition, runs[second].condition)
+                pair = (runs[first].arm, runs[second].arm)
                 found.setdefault(pair, []).append((first, second))
     for (one, other), pairs in found.items():
         first, second = pairs[0]

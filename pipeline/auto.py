@@ -5,7 +5,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 
 from pipeline import chain, follow_up
-from pipeline.advance import OnWait, Step, advance
+from pipeline.advance import OnWait, advance
 from pipeline.decisions import Decisions
 from pipeline.errors import NeedsPersonError, PipelineError, SchedulerUnreachableError
 from pipeline.lock import LockedError, exclusive
@@ -14,6 +14,7 @@ from pipeline.scheduler import HeldError
 from pipeline.scheduler.local import NO_QUEUE
 from pipeline.site import Site, open_site
 from pipeline.state import State
+from pipeline.step import Step
 from pipeline.store import StateStore
 from pipeline.view import view_of
 from pipeline.words import one_line

@@ -93,7 +93,8 @@ class Release:
 
 def admitted(site: "Site", state: State, phase: str, waiting: Sequence["RunSpec"]) -> Release:
     """Those of the waiting runs that may go: one task, none, or all."""
-    from pipeline.plan import pack  # `pipeline status` needs no study
+    from pipeline.needs import bonds  # `pipeline status` needs no study
+    from pipeline.plan import pack
 
     record, asked = state.phases[phase], site.study.file.phases[phase].canary
     held = record.canary_step is not None and not record.canary_released
@@ -110,7 +111,7 @@ def admitted(site: "Site", state: State, phase: str, waiting: Sequence["RunSpec"
     if where is Standing.OUT or (where is Standing.FAILED and not any(was_tried.values())):
         return Release((), record)
     retried_first = sorted(waiting, key=lambda run: not was_tried[run.key])
-    tasks = pack(site.study, retried_first, site.profile.stack_size)
+    tasks = pack(site.study, retried_first, site.profile.stack_size, bonds(state))
     if len(tasks) < 2:
         return Release(waiting, record)
     first = tasks[0].runs

@@ -182,10 +182,10 @@ def advance(
         _follow(workspace, follow_up)
         return
     from pipeline.advance import advance as advance_once
-    from pipeline.advance import preview
     from pipeline.auto import begin
     from pipeline.decisions import Decisions
     from pipeline.display import console, status_screen, step_lines
+    from pipeline.preview import preview
     from pipeline.view import view_of
 
     site, out = _site(workspace, profile), console()
@@ -249,44 +249,81 @@ def report(workspace: Path | None, check: bool) -> None:
     click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))
 
 
-@app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --lines 50")
+@app.command(epilog="Example: pipeline logs multiseed/baseline-s3-1f3a9c2e --follow")
 @_workspace
 @click.argument("run", metavar="RUN")
 @click.option("--lines", "-n", default=40, show_default=True, help="How many lines of its end.")
-def logs(workspace: Path | None, run: str, lines: int) -> None:
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the task ends.")
+def logs(workspace: Path | None, run: str, lines: int, follow: bool) -> None:
     """Print the end of the log of a run's last attempt."""
-    from pipeline.status import log_of
+    from pipeline.logs import end_of, log_of
+    from pipeline.logs import follow as follow_log
 
-    path = log_of(_find(workspace), run)
-    click.echo(f"{path}:")
-    text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    click.echo("\n".join(text[-lines:]))
+    place = _find(workspace)
+    path = log_of(place, run)
+    click.echo(f"{path}:", err=follow)
+    if follow:
+        for text in follow_log(place, run, lines):
+            click.echo(text, nl=False)
+    else:
+        click.echo("\n".join(end_of(path, lines)))
 
 
-@app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e")
+@app.command(epilog="Example: pipeline why multiseed/baseline-s3-1f3a9c2e")
+@_workspace
+@click.argument("run", metavar="RUN")
+def why(workspace: Path | None, run: str) -> None:
+    """Say what is known of a run: its state or failure, evidence, what was tried, what helps."""
+    from pipeline.display import console
+    from pipeline.why import explain
+    from pipeline.why_screen import why_screen
+
+    told, unreachable = explain(_find(workspace), run)
+    console().print(why_screen(told))
+    if unreachable is not None:
+        raise unreachable
+
+
+@app.command(epilog="Example: pipeline retry multiseed/baseline-s3-1f3a9c2e --mem-gb 32")
 @_workspace
 @_profile
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-def retry(workspace: Path | None, profile: str | None, runs: tuple[str, ...]) -> None:
-    """Plan failed runs anew (all of them when none is named); advance then submits them."""
-    from pipeline.advance import retry as retry_runs
+@click.option("--mem-gb", type=click.IntRange(1), help="Memory they ask for, in GB.")
+@click.option("--walltime-min", type=click.IntRange(1), help="Time they ask for, in minutes.")
+def retry(
+    workspace: Path | None,
+    profile: str | None,
+    runs: tuple[str, ...],
+    mem_gb: int | None,
+    walltime_min: int | None,
+) -> None:
+    """Plan failed runs anew (all of them when none is named); advance then submits them.
 
-    step = retry_runs(_site(workspace, profile), runs)
+    Their tries are counted anew. What they ask for is never less than the profile says.
+    """
+    from pipeline.retry import retry as retry_runs
+
+    step = retry_runs(_site(workspace, profile), runs, mem_gb=mem_gb, walltime_min=walltime_min)
     click.echo("\n".join([*step.did, "next: pipeline advance"]))
 
 
-@app.command(epilog="Example: pipeline cancel --yes")
+@app.command(epilog="Example: pipeline cancel multiseed --yes")
 @_workspace
+@click.argument("names", nargs=-1, metavar="[PHASE|RUN]...")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def cancel(workspace: Path | None, yes: bool) -> None:
-    """End all jobs of the study that are queued or running."""
+def cancel(workspace: Path | None, names: tuple[str, ...], yes: bool) -> None:
+    """End jobs of the study that are queued or running: all, or those of some phases or runs.
+
+    Returns when they are over. Runs that train in one task with a named one end with it.
+    """
     from pipeline.cancel import cancel as cancel_jobs
 
     place = _find(workspace)
-    if not yes and not click.confirm(f"End all jobs of the study in {place.root}?"):
+    what = ", ".join(names) or "all jobs of the study"
+    if not yes and not click.confirm(f"End {what} in {place.root}?"):
         click.echo("nothing was cancelled")
         return
-    click.echo(cancel_jobs(place))
+    click.echo(cancel_jobs(place, names, _tell))
     click.echo("next: pipeline retry, then pipeline advance")
 
 

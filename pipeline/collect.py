@@ -41,12 +41,14 @@ def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
                 digest_of(content),
                 result.gpu_s,
                 result.device_s,
+                wall_s=result.wall_s,
+                resumed=bool(result.details.get("resumed_from_step")),
                 fingerprint=fingerprint_of(result),
                 unread=tuple(result.unread_keys),
             )
     failure = read_failure(folder / "failure.json")
     if failure is not None and failure.attempt.token == run.job:
-        return Outcome(problem=failure.message)
+        return Outcome(problem=failure.message, wall_s=failure.wall_s)
     return None
 
 

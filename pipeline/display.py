@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.files import write_atomic
+from pipeline.ledger import summed, words
 from pipeline.progress import Speed
 from pipeline.view import PhaseView, StatusView
-from pipeline.words import count
+from pipeline.words import count, duration
 
 _STATUS_STYLE = {
     "not_started": ("not started", "dim"),
@@ -42,6 +43,7 @@ def status_screen(view: StatusView, width: int) -> RenderableType:
         Text.assemble((view.study, "bold"), ("  ", ""), (view.workspace, "dim")),
         _phases(view.phases, with_bar=width >= _BAR_FROM_WIDTH),
         *_jobs(view.phases),
+        *(Text(f"spent  {words(account)}", style="dim") for account in summed(view.ledger)),
         *(Text(f"note: {note}", style="yellow") for note in view.notes),
         *(Text(f"attention: {line}", style="red") for line in view.attention),
         Text.from_markup(f"[bold]next:[/bold] {escape(view.next)}"),
@@ -70,12 +72,12 @@ def progress_line(view: StatusView) -> str:
     if current is None:
         return "all phases complete"
     runs = current.runs
-    words = [f"{current.id}: {runs['done']} of {runs['total']} runs done"]
-    words += [f"{runs[name]} {name}" for name in ("running", "pending", "failed") if runs[name]]
+    parts = [f"{current.id}: {runs['done']} of {runs['total']} runs done"]
+    parts += [f"{runs[name]} {name}" for name in ("running", "pending", "failed") if runs[name]]
     if current.speed is not None:
-        words.append(f"{current.speed.steps_per_second:.3g} steps/s")
-        words.append(f"left: {_left(current)}")
-    return ", ".join(words)
+        parts.append(f"{current.speed.steps_per_second:.3g} steps/s")
+        parts.append(f"left: {_left(current)}")
+    return ", ".join(parts)
 
 
 def plan_table(rows: Iterable[Sequence[str]]) -> Table:
@@ -86,30 +88,18 @@ def plan_table(rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def duration(seconds: float) -> str:
-    """A duration in its two largest units, such as "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
-
-
 def _phases(phases: Sequence[PhaseView], *, with_bar: bool) -> Table:
     bar = ["progress"] if with_bar else []
     table = _table(
         "phase", "status", "done", "running", "pending", "failed", *bar, "steps/s", "left"
     )
     for phase in phases:
-        words, style = _STATUS_STYLE[phase.status]
+        label, style = _STATUS_STYLE[phase.status]
         speed = phase.speed
         drawn = [ProgressBar(total=1.0, completed=_fraction(phase), width=_BAR_WIDTH)]
         table.add_row(
             phase.id,
-            Text(words, style=style),
+            Text(label, style=style),
             f"{phase.runs['done']}/{phase.runs['total']}",
             *(_count(phase.runs[name], name) for name in ("running", "pending", "failed")),
             *(drawn if with_bar else []),

@@ -7,15 +7,21 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace `path` by `content` so that a crash at any instruction leaves one of the two.
+
+    Args:
+        path: what to write.
+        content: what it will hold.
+        durable: whether a power cut right afterwards may not take it back either; costs some
+            milliseconds, too much for thousands of files that can be written again.
 
     Raises:
         PipelineError: the disk is full, read-only or out of quota; the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        _replace(path, content, durable)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -44,18 +50,20 @@ def write_error(path: Path, error: OSError) -> PipelineError:
     )
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes, durable: bool) -> None:
     spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with spare.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         spare.replace(path)
     except BaseException:
         spare.unlink(missing_ok=True)
         raise
-    sync_dir(path.parent)
+    if durable:
+        sync_dir(path.parent)
 
 
 def sync_dir(folder: Path) -> None:

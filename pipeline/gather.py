@@ -12,6 +12,7 @@ from pipeline.analysis.table import HoleReason, ResultTable, RunRow
 from pipeline.cells import cell_label
 from pipeline.collect import table_of
 from pipeline.curves import curves_of
+from pipeline.ledger import ledger
 from pipeline.plan import valid
 from pipeline.recordings import read_recordings
 from pipeline.report_input import (
@@ -20,6 +21,7 @@ from pipeline.report_input import (
     FileInfo,
     GateInfo,
     JobInfo,
+    LedgerLine,
     PhaseAnalysis,
     PhaseInfo,
     PhaseStatus,
@@ -75,6 +77,7 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         phases=(*phases, *absent),
         scope=_scope(study),
         jobs=tuple(_jobs(state, rows)),
+        ledger=tuple(_ledger(state)),
         provenance=provenance_of(rows),
         deviations=(*_deviations(state), *_moved_selections(state, phases)),
         files=_files(),
@@ -294,6 +297,21 @@ def _jobs(state: State, rows: Sequence[RunRow]) -> list[JobInfo]:
             cost=_job_cost(state, token, job),
         )
         for token, job in jobs
+    ]
+
+
+def _ledger(state: State) -> list[LedgerLine]:
+    return [
+        LedgerLine(
+            phase=account.phase,
+            unit=account.unit,
+            useful=account.hours["useful"],
+            failed=account.hours["failed"],
+            duplicated=account.hours["duplicated"],
+            preempted=account.hours["preempted"],
+            untimed=account.untimed,
+        )
+        for account in ledger(state)
     ]
 
 

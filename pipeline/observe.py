@@ -1,11 +1,14 @@
 """Looks at schedulers and run folders; writes nothing and concludes nothing."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from pipeline import chain
+from pipeline.failures.evidence import Traces
+from pipeline.failures.traces import traces_of
 from pipeline.reconcile import OPEN, Facts, Outcome
 from pipeline.scheduler import TaskStatus, scheduler_for
-from pipeline.state import RunRecord, State
+from pipeline.state import RunRecord, RunStatus, State, TaskState
 from pipeline.workspace import Workspace
 
 
@@ -22,7 +25,34 @@ def observe(workspace: Workspace, state: State) -> Facts:
         jobs = {token: job for token, job in live.items() if job.backend == backend}
         statuses |= scheduler_for(backend).query(jobs)
     open_runs = {key: run for key, run in state.runs.items() if run.status in OPEN}
-    return Facts(statuses, _outcomes(workspace, open_runs))
+    outcomes = _outcomes(workspace, open_runs)
+    return Facts(
+        statuses,
+        outcomes,
+        _traces(workspace, state, statuses, outcomes),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _traces(
+    workspace: Workspace,
+    state: State,
+    statuses: Mapping[str, Sequence[TaskStatus]],
+    outcomes: Mapping[str, Outcome],
+) -> dict[str, Traces]:
+    """What attempts left that are, or may turn out to be, over without a result."""
+    found: dict[str, Traces] = {}
+    for key, run in state.runs.items():
+        if run.status not in (RunStatus.QUEUED, RunStatus.RUNNING) or run.job is None:
+            continue
+        if (outcome := outcomes.get(key)) is not None and outcome.result_digest is not None:
+            continue
+        index, job = run.task or 0, state.jobs[run.job]
+        seen = statuses[run.job][index] if run.job in statuses else None
+        ended = job.tasks[index].state is TaskState.ENDED
+        if ended or (seen and (seen.state is TaskState.ENDED or seen.silent_s is not None)):
+            found[key] = traces_of(workspace, run.job, job, index, key)
+    return found
 
 
 def _outcomes(workspace: Workspace, runs: Mapping[str, RunRecord]) -> dict[str, Outcome]:

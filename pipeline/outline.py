@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.plan import RunSpec, TaskSpec, pack, plan_phase
+from pipeline.plan import RunSpec, pack, plan_phase
 from pipeline.replan import replanned
 from pipeline.site import Site
 from pipeline.state import RunStatus, State
@@ -19,12 +19,12 @@ def outline(site: Site) -> tuple[list[list[str]], list[str]]:
         runs = plan_phase(site.study, name, state.selections)
         left = [run for run in runs if state.runs[run.key].status is not RunStatus.DONE]
         tasks = pack(site.study, left, site.profile.stack_size)
-        forecast = _forecast(site, state, left, tasks)
         waits = state.phases[name].awaits
+        cost = forecast(site, state, left, len(tasks))
         rows.append(
             [name, "", "", f"planned once {waits} has selected"]
             if waits
-            else [name, _of(len(left), len(runs)), str(len(tasks)), forecast]
+            else [name, _of(len(left), len(runs)), str(len(tasks)), cost]
         )
     return rows, [_place(site), *_declared(site)]
 
@@ -49,8 +49,11 @@ def _place(site: Site) -> str:
     return ", ".join(words)
 
 
-def _forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: Sequence[TaskSpec]) -> str:
-    """Device-hours from measured runs; before there are any, what the time limit allows."""
+def forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: int) -> str:
+    """Device-hours of runs in so many tasks.
+
+    From measured runs; before there are any, what the time limit allows.
+    """
     unit = "GPU-h" if site.profile.gpus else "task-h (no GPU)"
     if not left:
         return "done"
@@ -58,7 +61,7 @@ def _forecast(site: Site, state: State, left: Sequence[RunSpec], tasks: Sequence
     if seconds is not None:
         return f"{seconds / _HOUR_S:.2g} {unit}, as finished runs took"
     devices = max(1, site.profile.gpus)
-    limit = len(tasks) * devices * site.profile.walltime_min / 60
+    limit = tasks * devices * site.profile.walltime_min / 60
     return f"at most {limit:.3g} {unit}; not measured yet"
 
 

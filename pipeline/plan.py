@@ -122,16 +122,27 @@ def plan_study(study: Study, selections: Selections = NONE_YET) -> dict[str, Run
     return {run.key: run for phase in phases for run in plan_phase(study, phase, selections)}
 
 
-def pack(study: Study, runs: Sequence[RunSpec], stack_size: int) -> list[TaskSpec]:
+def pack(
+    study: Study,
+    runs: Sequence[RunSpec],
+    stack_size: int,
+    bonds: Mapping[str, str] = MappingProxyType({}),
+) -> list[TaskSpec]:
     """Group runs that may train together into tasks of at most `stack_size`, order kept.
 
     A group larger than one stack is cut into stacks of nearly equal size: the slowest one decides
     when the phase ends.
+
+    Args:
+        study: whose trainer says what may train together.
+        runs: what is to be trained.
+        stack_size: most runs of a task.
+        bonds: run key -> stack; runs of one such stack stay among themselves.
     """
-    groups: dict[str, list[RunSpec]] = {}
+    groups: dict[tuple[str, str | None], list[RunSpec]] = {}
     for run in runs:
         key = study.trainer.stack_key(run.settings)
-        groups.setdefault(key, []).append(run)
+        groups.setdefault((key, bonds.get(run.key)), []).append(run)
     return [
         TaskSpec(tuple(stack)) for group in groups.values() for stack in _cut(group, stack_size)
     ]

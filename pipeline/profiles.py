@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic import model_validator as check
 
 from pipeline.errors import PipelineError
+from pipeline.failures.policy import FailurePolicy
 from pipeline.scheduler.sbatch_options import check_options
 from pipeline.study_file import Name
 from pipeline.toml_file import read_toml
@@ -67,6 +68,8 @@ class _Profile(StrictModel):
     signal_lead_s: Annotated[int, Field(ge=0, le=65_535)] = 30
     """Seconds before the time limit at which a task is told to checkpoint and stop."""
     poll_interval_s: Annotated[float, Field(gt=0)]
+    failures: FailurePolicy = Field(default_factory=FailurePolicy)
+    """What is done about failed runs."""
 
     @check(mode="after")
     def _warned_while_running(self) -> Self:

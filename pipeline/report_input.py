@@ -212,6 +212,20 @@ class JobInfo:
 
 
 @dataclass(frozen=True)
+class LedgerLine:
+    """What the ended attempts of a phase took and what came of it, in hours."""
+
+    phase: str
+    unit: str
+    useful: float
+    failed: float
+    duplicated: float
+    preempted: float
+    untimed: int
+    """Attempts whose length nobody knows."""
+
+
+@dataclass(frozen=True)
 class FileInfo:
     """A file or folder of the workspace, and what it holds."""
 
@@ -259,6 +273,7 @@ class ReportInput:
     labels: Mapping[str, str] = field(default_factory=dict)
     """How people call conditions, and cells of them; a name without one stands for itself."""
     jobs: tuple[JobInfo, ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     deviations: tuple[str, ...] = ()
     """From the plan, beyond those that the analyses found."""

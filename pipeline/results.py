@@ -134,6 +134,8 @@ class FailureFile(StrictModel):
     attempt: Attempt
     message: str
     at: datetime
+    wall_s: Seconds | None = None
+    """Wall time from the start of the task to this failure."""
 
 
 class ResultFileError(Exception):

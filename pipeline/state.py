@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Literal
 
 from pipeline.cells import arm_name
+from pipeline.failures.kinds import NEVER_RETRIED, FailureClass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FORBID_UNKNOWN = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -61,8 +62,24 @@ class RunRecord:
     task: int | None = None
     """Index of the task in that submission."""
     tries: int = 0
+    """Attempts that were submitted, the current one included."""
+    uncounted: int = 0
+    """Those of them that the policy's max_tries does not count."""
     reason: str | None = None
     """Why it failed, in one line."""
+    failure: FailureClass | None = None
+    """The same as a class."""
+    settled: bool = False
+    """True once the policy has said that a failed run is not tried again by itself."""
+    mem_gb: int | None = None
+    """What its next attempt asks for instead of the profile's, as an earlier one had too little;
+    so have the next two."""
+    walltime_min: int | None = None
+    stack_limit: int | None = None
+    resumes: str | None = None
+    """Attempt "<token>/<task>" that it goes on from: the runs of one train together again."""
+    resumed: bool = False
+    """True when its result goes on from the checkpoint of an earlier attempt."""
     result_digest: str | None = None
     """SHA-256 of the accepted result.json."""
     device_seconds: float | None = None
@@ -88,12 +105,47 @@ class RunRecord:
             return replace(self, reason=reason)
         if status not in ALLOWED[self.status]:
             raise AssertionError(f"a run cannot go from {self.status} to {status}")
-        return replace(self, status=status, reason=reason)
+        return replace(self, status=status, reason=reason, failure=None, settled=False)
+
+    @property
+    def undecided(self) -> bool:
+        """Has it failed, and may the policy have it tried again at the next advance?"""
+        known = self.failure is not None and self.failure not in NEVER_RETRIED
+        return self.status is RunStatus.FAILED and known and not self.settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incarnation:
+    """An earlier start of a task that the scheduler itself queued again."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    scheduler_state: str | None = None
+    exit_code: str | None = None
+    node: str | None = None
+    elapsed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailure:
+    """Why one run of a task has no result of this attempt."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    run: str
+    kind: FailureClass
+    evidence: str
+    step: int = 0
+    """Where it was."""
+    total_steps: int = 0
+    steps_per_s: float | None = None
+    checkpoint: bool = False
+    """Did it leave one?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """One array element (or local process): the runs it trains and what was last seen of it."""
+    """One attempt at an array element (or local process): its runs and what was seen of it."""
 
     __pydantic_config__ = FORBID_UNKNOWN
 
@@ -102,9 +154,26 @@ class TaskRecord:
     state: TaskState = TaskState.QUEUED
     scheduler_state: str | None = None
     """The scheduler's own word, such as "OUT_OF_MEMORY"."""
+    step_state: str | None = None
+    """The scheduler's word for the worst step, where it differs."""
     exit_code: str | None = None
+    reason: str | None = None
+    """Why it waits or ended, in the scheduler's word, such as "QOSMaxJobsPerUserLimit"."""
     node: str | None = None
+    started_at: str | None = None
+    """When it started last, while it runs; UTC, ISO 8601."""
     elapsed_s: float | None = None
+    """How long its last start ran; None until it has ended."""
+    gpus: int | None = None
+    """GPUs it was given, where accounting says so."""
+    ended_at: str | None = None
+    """When its end was first seen; UTC, ISO 8601."""
+    missing_since: str | None = None
+    """Since when the scheduler says nothing about it."""
+    ended_by: Literal["cancel", "stall"] | None = None
+    """Set before we end it ourselves."""
+    earlier: tuple[Incarnation, ...] = ()
+    failures: tuple[RunFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +193,15 @@ class JobRecord:
     """Digest of the snapshot of the code that it runs from."""
     host: str | None = None
     """Machine that a local job runs on; it can be seen from there alone."""
+    gpus: int = 0
+    """What each task asked for; so the next ones."""
+    mem_gb: int | None = None
+    walltime_min: int | None = None
+    signal_lead_s: int = 0
+    excluded: tuple[str, ...] = ()
+    """Nodes it must not run on, in Slurm's words."""
+    stalled_after_min: int | None = None
+    """Silence after which a running task counts as stalled."""
 
     @property
     def ended(self) -> bool:
@@ -205,6 +283,8 @@ class PhaseRecord:
     completed_at: str | None = None
     accepted_failed: bool = False
     """True once a person decided to analyse the phase without its failed runs."""
+    retried_at: str | None = None
+    """When a person last had runs of it tried again: causes seen before are taken for mended."""
     selection: Selection | None = None
     """Of a sweep, from its first analysis on."""
     awaits: str | None = None
@@ -218,6 +298,19 @@ class PhaseRecord:
     gates: tuple[GateRecord, ...] = ()
     """What the phase's gates came to when it was last analysed."""
     overrides: tuple[OverrideRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadNode:
+    """A node that is left out for a while."""
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    kind: FailureClass
+    until: str
+    """UTC, ISO 8601."""
+    run: str
+    """A run that failed on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +333,7 @@ class State:
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     """Submissions by token."""
+    bad_nodes: dict[str, BadNode] = field(default_factory=dict)
     follow_up: FollowUpRecord | None = None
 
     def runs_of(self, phase: str) -> dict[str, RunRecord]:
@@ -255,3 +349,18 @@ class State:
     def live_jobs(self) -> dict[str, JobRecord]:
         """Submissions of which something may still be queued or running."""
         return {token: job for token, job in self.jobs.items() if not job.ended}
+
+    def attempts(self) -> dict[str, list[tuple[str, int]]]:
+        """(token, task) of every attempt at every run that was submitted, oldest first."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for token, job in sorted(self.jobs.items(), key=lambda item: item[1].submitted_at):
+            for index, task in enumerate(job.tasks):
+                for key in task.runs:
+                    found.setdefault(key, []).append((token, index))
+        return found
+
+    def with_task(self, token: str, index: int, task: TaskRecord) -> "State":
+        """The state with one task replaced."""
+        job = self.jobs[token]
+        tasks = (*job.tasks[:index], task, *job.tasks[index + 1 :])
+        return replace(self, jobs={**self.jobs, token: replace(job, tasks=tasks)})

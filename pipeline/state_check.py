@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.state import SCHEMA_VERSION, JobRecord, RunRecord, RunStatus, State
+from pipeline.state import SCHEMA_VERSION, JobRecord, RunRecord, RunStatus, State, TaskRecord
+from pipeline.state_migration import migrated
 from pipeline.validation import suggest
 
 _ADAPTER = TypeAdapter(State)
 _WHITESPACE = " \t\r\n"
+_NO_MOMENT = "is no time such as 2026-01-23T10:00:00+00:00"
 
 
 class StateFileError(Exception):
@@ -31,7 +33,7 @@ def validate(content: bytes) -> State:
     data = _parsed(text)
     _check_version(data)
     try:
-        state = _ADAPTER.validate_json(text, strict=True)
+        state = _ADAPTER.validate_json(_todays(data, text), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         path = [part for part in first["loc"] if isinstance(part, str | int)]
@@ -66,6 +68,11 @@ def _check_version(data: Any) -> None:
         )
 
 
+def _todays(data: Any, text: str) -> str:
+    new = migrated(data)
+    return text if new is data else json.dumps(new)
+
+
 def _message(item: Any) -> str:
     if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return "unknown key"
@@ -91,6 +98,9 @@ def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
     for token, job in state.jobs.items():
         for field, problem in _job_problems(state, job):
             yield ["jobs", token, field], problem
+    for node, bad in state.bad_nodes.items():
+        if not _is_moment(bad.until):
+            yield ["bad_nodes", node, "until"], f'"{bad.until}" {_NO_MOMENT}'
     if state.follow_up is not None:
         for field, problem in _job_problems(state, state.follow_up.job):
             yield ["follow_up", "job", field], problem
@@ -99,8 +109,12 @@ def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
 def _run_problems(state: State, run: RunRecord) -> Iterator[tuple[str, str]]:
     if run.phase not in state.phases:
         yield "phase", f'unknown phase "{run.phase}"'
+    if not 0 <= run.uncounted <= max(0, run.tries):
+        yield "uncounted", f"must lie between 0 and its {run.tries} tries"
     if run.tries < 0:
         yield "tries", "cannot be negative"
+    if run.failure is not None and run.status is not RunStatus.FAILED:
+        yield "failure", "only a failed run has one"
     if (run.status is RunStatus.DONE) is not (run.result_digest is not None):
         yield "status", "a run is done exactly when it has a result_digest"
     if (run.status is RunStatus.PLANNED) is not (run.job is None):
@@ -121,12 +135,27 @@ def _job_problems(state: State, job: JobRecord) -> Iterator[tuple[str, str]]:
             yield "tasks", f'unknown run "{key}"'
     if job.job_id is not None and not job.job_id.isdigit():
         yield "job_id", f'"{job.job_id}" is no job id'
+    if not _is_moment(job.submitted_at):
+        yield "submitted_at", f'"{job.submitted_at}" {_NO_MOMENT}'
+    for task in job.tasks:
+        yield from (("tasks", problem) for problem in _task_problems(task))
+
+
+def _task_problems(task: TaskRecord) -> Iterator[str]:
+    for name in ("started_at", "ended_at", "missing_since"):
+        moment = getattr(task, name)
+        if moment is not None and not _is_moment(moment):
+            yield f'{name}: "{moment}" {_NO_MOMENT}'
+    for failure in task.failures:
+        if failure.run not in task.runs:
+            yield f'failures: "{failure.run}" is none of its runs'
+
+
+def _is_moment(text: str) -> bool:
     try:
-        aware = datetime.fromisoformat(job.submitted_at).tzinfo is not None
+        return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
-        aware = False
-    if not aware:
-        yield "submitted_at", f'"{job.submitted_at}" is no time such as 2026-01-23T10:00:00+00:00'
+        return False
 
 
 def position(text: str, path: list[str | int]) -> str:

@@ -1,7 +1,6 @@
 """The truth at this moment, for `pipeline status` and `pipeline logs`. Writes nothing."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError, SchedulerUnreachableError
@@ -23,34 +22,41 @@ def current_view(workspace: Workspace) -> tuple[StatusView, SchedulerUnreachable
     if state is None:
         return _before_the_first_step(workspace), None
     notes = _notes(workspace, state)
-    try:
-        state, _ = reconcile(state, observe(workspace, state))
-    except SchedulerUnreachableError as error:
+    state, error = _seen_now(workspace, state)
+    if error is not None:
         notes.append("the scheduler does not answer; this is what was last seen of it")
-        return view_of(workspace, state, notes), error
-    return view_of(workspace, state, notes), None
+    return view_of(workspace, state, notes), error
 
 
-def log_of(workspace: Workspace, name: str) -> Path:
-    """The log of the last attempt at a run, named by its key or its run id.
+def current_state(workspace: Workspace) -> tuple[State, SchedulerUnreachableError | None]:
+    """The state as it would be written now.
 
     Raises:
-        PipelineError: no such run, or it has no log yet.
+        PipelineError: nothing was submitted yet.
     """
     state = StateStore(workspace.state_dir).load()
-    runs = state.runs if state else {}
-    key = next((key for key in runs if name in (key, key.partition("/")[2])), None)
-    if state is None or key is None:
+    if state is None:
+        raise PipelineError("nothing was submitted yet; `pipeline advance` starts the study")
+    return _seen_now(workspace, state)
+
+
+def _seen_now(workspace: Workspace, state: State) -> tuple[State, SchedulerUnreachableError | None]:
+    try:
+        return reconcile(state, observe(workspace, state))[0], None
+    except SchedulerUnreachableError as error:
+        return state, error
+
+
+def named_run(state: State, name: str) -> str:
+    """The key of the run that a user means by its key or its run id.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    key = next((key for key in state.runs if name in (key, key.partition("/")[2])), None)
+    if key is None:
         raise PipelineError(f'no run is called "{name}"; the folders under runs/ name them all')
-    run = runs[key]
-    job = state.jobs.get(run.job) if run.job else None
-    if run.job is None or job is None:
-        raise PipelineError(f"{key} was not submitted yet; it has no log")
-    element = f"{job.job_id}_{run.task}_0" if len(job.tasks) > 1 else f"{job.job_id}_0"
-    path = workspace.job_dir(run.phase, run.job) / f"{element}_log.out"
-    if not path.exists():
-        raise PipelineError(f"{key}: {path} does not exist; the task has not started to write")
-    return path
+    return key
 
 
 def _before_the_first_step(workspace: Workspace) -> StatusView:

@@ -4,21 +4,26 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
+from pipeline.failures.kinds import FailureClass
 from pipeline.files import append_line, sync_dir, write_atomic, write_error
 from pipeline.state import (
     SCHEMA_VERSION,
+    BadNode,
     FollowUpRecord,
     GateRecord,
+    Incarnation,
     JobRecord,
     OverrideRecord,
     PhaseRecord,
+    RunFailure,
     RunRecord,
     RunStatus,
     Selection,
@@ -132,6 +137,7 @@ def encode(state: State) -> bytes:
         ("phases", state.phases),  # in the study's order, which is the order they run in
         ("runs", dict(sorted(state.runs.items()))),
         ("jobs", dict(sorted(state.jobs.items()))),
+        ("bad_nodes", dict(sorted(state.bad_nodes.items()))),
     ]
     scalars = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in dict(tables)}
     parts = [f'  "{name}": {json.dumps(_plain(value))}' for name, value in scalars.items()]
@@ -152,15 +158,24 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if not hasattr(value, "__dataclass_fields__"):
         return value
+    record: Any = type(value)
     return {
-        f.name: _plain(item)
-        for f in fields(value)
-        if (item := getattr(value, f.name)) != _default_of(f)
+        name: _plain(item)
+        for name, default in _defaults_of(record)
+        if (item := getattr(value, name)) != default
     }
 
 
-def _default_of(field: Field[Any]) -> object:
-    return field.default if field.default is not MISSING else MISSING
+@cache
+def _defaults_of(record: type) -> tuple[tuple[str, object], ...]:
+    """Names and defaults of a record's fields; asked a hundred thousand times in a large state."""
+    return tuple(
+        (f.name, f.default if f.default is not MISSING else MISSING) for f in fields(record)
+    )
+
+
+_RUN_STATUS = {status.value: status for status in RunStatus}
+"""Many times quicker than calling the enumeration."""
 
 
 def decode(data: dict[str, Any]) -> State:
@@ -171,6 +186,7 @@ def decode(data: dict[str, Any]) -> State:
             "phases": {k: _phase(v) for k, v in data["phases"].items()},
             "runs": {k: _run(v) for k, v in data["runs"].items()},
             "jobs": {k: _job(v) for k, v in data["jobs"].items()},
+            "bad_nodes": {k: BadNode(**_classed(v, "kind")) for k, v in data["bad_nodes"].items()},
             "follow_up": _follow_up(data.get("follow_up")),
         }
     )
@@ -186,12 +202,14 @@ def _phase(data: dict[str, Any]) -> PhaseRecord:
 
 
 def _run(data: dict[str, Any]) -> RunRecord:
-    status = RunStatus(data.get("status", RunStatus.PLANNED))
-    return RunRecord(**{**data, "status": status, "unread": tuple(data.get("unread", ()))})
+    status = _RUN_STATUS[data.get("status", RunStatus.PLANNED)]
+    data = {**_classed(data, "failure"), "status": status}
+    return RunRecord(**{**data, "unread": tuple(data.get("unread", ()))})
 
 
 def _job(data: dict[str, Any]) -> JobRecord:
-    return JobRecord(**{**data, "tasks": tuple(_task(task) for task in data["tasks"])})
+    data = {**data, "tasks": tuple(_task(task) for task in data["tasks"])}
+    return JobRecord(**{**data, "excluded": tuple(data.get("excluded", ()))})
 
 
 def _follow_up(data: dict[str, Any] | None) -> FollowUpRecord | None:
@@ -202,5 +220,16 @@ def _follow_up(data: dict[str, Any] | None) -> FollowUpRecord | None:
 
 
 def _task(data: dict[str, Any]) -> TaskRecord:
-    state = TaskState(data.get("state", TaskState.QUEUED))
-    return TaskRecord(**{**data, "runs": tuple(data["runs"]), "state": state})
+    fields_ = {**data, "runs": tuple(data["runs"])}
+    fields_["state"] = TaskState(data.get("state", TaskState.QUEUED))
+    if "earlier" in data:
+        fields_["earlier"] = tuple(Incarnation(**item) for item in data["earlier"])
+    if "failures" in data:
+        failures = (RunFailure(**_classed(item, "kind")) for item in data["failures"])
+        fields_["failures"] = tuple(failures)
+    return TaskRecord(**fields_)
+
+
+def _classed(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """The data with the class of a failure in place of its name."""
+    return {**data, key: FailureClass(data[key])} if data.get(key) is not None else data

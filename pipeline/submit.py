@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pipeline import chain
 from pipeline.admission import Admission
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.needs import bonds, terms
 from pipeline.plan import RunSpec, TaskSpec, pack
 from pipeline.profiles import Profile
 from pipeline.provenance import age_s, new_token, node_name, now
@@ -60,7 +61,7 @@ def submit_runs(site: Site, state: State, phase: str, runs: Sequence[RunSpec]) -
     """
     scheduler = scheduler_for(site.profile.backend)
     scheduler.check()
-    tasks = pack(site.study, runs, site.profile.stack_size)
+    tasks = pack(site.study, runs, site.profile.stack_size, bonds(state))
     free = free_places(site.profile, state)
     admitted = tasks if free is None else tasks[:free]
     batch = Batch(state, waiting=len(tasks))
@@ -193,6 +194,7 @@ def _with_intent(
         submitted_at=now(),
         code=snapshot.digest,
         host=node_name() if site.profile.backend == "local" else None,
+        **terms(site.profile),
     )
     runs = dict(state.runs)
     for index, task in enumerate(tasks):

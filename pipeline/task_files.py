@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline import claim
 from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec
 from pipeline.results import CodePlace, RunEntry, TaskFile
@@ -15,16 +16,20 @@ from pipeline.snapshot import Snapshot
 def written_submission(
     site: Site, phase: str, token: str, tasks: Sequence[TaskSpec], snapshot: Snapshot
 ) -> Submission:
-    """Write the files of a submission: one per task, and config.json for every run."""
+    """Write the files of a submission: one per task, and for every run its config and grant.
+
+    A power cut may take them back: then the tasks fail and are submitted anew, with new files.
+    """
     workspace, study = site.workspace, site.study.file.study.name
     folder = workspace.job_dir(phase, token)
     files = []
     for index, task in enumerate(tasks):
         content = task_file(site, phase, token, index, task, snapshot)
         files.append(folder / f"task-{index:04d}.json")
-        write_atomic(files[-1], content.model_dump_json(indent=1).encode())
+        write_atomic(files[-1], content.model_dump_json(indent=1).encode(), durable=False)
         for run in task.runs:
             _write_config(workspace.run_dir(run.key) / "config.json", run)
+            claim.grant(workspace.run_dir(run.key), token)
     return Submission(
         token=token,
         name=f"{study}-{phase}-{token}",
@@ -71,4 +76,4 @@ def _entry(run: RunSpec) -> RunEntry:
 def _write_config(path: Path, run: RunSpec) -> None:
     content = {"condition": run.condition, "seed": run.seed, "trainer": run.trainer}
     text = json.dumps({**content, "config": run.config, "digest": run.digest}, indent=1)
-    write_atomic(path, text.encode())
+    write_atomic(path, text.encode(), durable=False)

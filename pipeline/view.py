@@ -2,14 +2,17 @@
 
 import shlex
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import chain
 from pipeline.canary import held_words
+from pipeline.failures.stalls import stalls
 from pipeline.gates import closed_gates
+from pipeline.ledger import Account, ledger
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
-from pipeline.state import GateRecord, JobRecord, RunStatus, State, TaskState
+from pipeline.state import GateRecord, JobRecord, RunRecord, RunStatus, State, TaskState
 from pipeline.words import and_more, one_line
 from pipeline.workspace import Workspace
 
@@ -49,6 +52,8 @@ class StatusView:
     next: str
     attention: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ledger: list[Account] = field(default_factory=list)
+    """What attempts took so far, by phase."""
 
     @property
     def finished(self) -> bool:
@@ -74,6 +79,15 @@ class StatusView:
             ],
             "next": self.next,
             "attention": self.attention,
+            "ledger": [
+                {
+                    "phase": account.phase,
+                    "unit": account.unit,
+                    **{use: round(hours, 6) for use, hours in account.hours.items()},
+                    "attempts_of_unknown_length": account.untimed,
+                }
+                for account in self.ledger
+            ],
         }
 
 
@@ -87,12 +101,14 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
         workspace=str(workspace.root),
         phases=phases,
         next=_next(workspace, state, phases),
-        attention=_attention(state, phases),
+        attention=_attention(workspace, state, phases),
         notes=[
             *(notes or []),
+            *_undecided_note(state),
             *_canaries(workspace, state, names),
             *chain.words(state, finished=finished),
         ],
+        ledger=ledger(state, datetime.now(UTC).isoformat()),
     )
 
 
@@ -100,13 +116,14 @@ def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]
     return [line for name in names if (line := held_words(workspace, state, name))]
 
 
-def _attention(state: State, phases: list[PhaseView]) -> list[str]:
-    """Failed runs, those that failed for the same reason in one line; then closed gates."""
+def _attention(workspace: Workspace, state: State, phases: list[PhaseView]) -> list[str]:
+    """Failed runs, those that failed for the same reason in one line; silent tasks; gates."""
     by_reason: dict[str, list[str]] = {}
     for key, run in state.runs.items():
-        accepted = state.phases[run.phase].accepted_failed
-        if run.in_plan and run.status is RunStatus.FAILED and not accepted:
-            by_reason.setdefault(run.reason or "unknown", []).append(key)
+        if _needs_person(state, run):
+            by_reason.setdefault(_why(run), []).append(key)
+    for stall in stalls(workspace, state):
+        by_reason.setdefault(stall.words, []).extend(stall.runs)
     lines = [
         f"{and_more(keys[0], len(keys) - 1, 'run')}: {one_line(reason)}"
         for reason, keys in by_reason.items()
@@ -124,6 +141,25 @@ def _attention(state: State, phases: list[PhaseView]) -> list[str]:
     if len(lines) > _MAX_ATTENTION:
         lines[_MAX_ATTENTION:] = [f"and {len(lines) - _MAX_ATTENTION} other reasons"]
     return lines
+
+
+def _needs_person(state: State, run: RunRecord) -> bool:
+    """Has it failed for good, and has nobody decided to go on without it?"""
+    failed = run.status is RunStatus.FAILED and run.in_plan and not run.undecided
+    return failed and not state.phases[run.phase].accepted_failed
+
+
+def _why(run: RunRecord) -> str:
+    kind = f"{run.failure.words}: " if run.failure is not None else ""
+    return f"{kind}{run.reason or 'unknown'}"
+
+
+def _undecided_note(state: State) -> list[str]:
+    undecided = [key for key, run in state.runs.items() if run.in_plan and run.undecided]
+    if not undecided:
+        return []
+    who = and_more(undecided[0], len(undecided) - 1, "run")
+    return [f"{who} failed since the last advance; the next one acts on it"]
 
 
 def _phase(workspace: Workspace, state: State, name: str) -> PhaseView:
@@ -147,9 +183,11 @@ def _tally(state: State, name: str) -> dict[str, int]:
 def _status(state: State, name: str, tally: dict[str, int]) -> str:
     if state.phases[name].awaits:
         return "not_started"
-    accepted = state.phases[name].accepted_failed
-    if tally["failed"] and not accepted:
+    runs = state.runs_of(name).values()
+    if any(_needs_person(state, run) for run in runs):
         return "attention"
+    if any(run.undecided for run in runs) and not state.phases[name].accepted_failed:
+        return "running"
     if tally["done"] + tally["failed"] == tally["total"]:
         return "complete" if state.phases[name].analysed else "analysis_due"
     started = (
@@ -184,7 +222,7 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
         )
     if current.status == "attention":
         return (
-            "look at the failed runs (`pipeline logs RUN`), mend the cause, "
+            "look at the failed runs (`pipeline why RUN`), mend the cause, "
             "then `pipeline retry` and `pipeline advance`; or go on without them: "
             "`pipeline advance --accept-failed`"
         )

@@ -9,10 +9,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.advance import OnWait, Step, advance
+from pipeline.advance import OnWait, advance
 from pipeline.display import progress_line, status_screen
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.site import Site
+from pipeline.step import Step
 from pipeline.view import StatusView, view_of
 
 _HINT = "ctrl-C leaves the runs going; come back with `pipeline advance --watch`"

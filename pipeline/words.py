@@ -20,3 +20,15 @@ def one_line(text: str) -> str:
     plain = " ".join(text.split())
     plain = "".join(c for c in plain if unicodedata.category(c)[0] != "C")
     return plain if len(plain) <= _MAX_CHARS else plain[: _MAX_CHARS - 3] + "..."
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units, such as "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"

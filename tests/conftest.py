@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,14 @@ from tests.fakeslurm.control import FakeSlurm
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def same_import_path() -> Iterator[None]:
+    """Loading a trainer adds its workspace to sys.path; the next test begins without it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
 @pytest.fixture
 def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:
     """A fake Slurm whose programs come first on PATH, stopped when the test ends."""
@@ -21,6 +31,21 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         for name, value in cluster.environment().items():
             monkeypatch.setenv(name, value)
         yield cluster
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `pytest -n`, one worker runs all of tests/slurm: it owns the real Slurm cluster.
+
+    The mark `xdist_group` says the same, but xdist 3.8 does not see it with pytest 9.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneClusterScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/slurm" if nodeid.startswith("tests/slurm/") else nodeid
+
+    return OneClusterScheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -97,7 +97,7 @@ def _descend(stack: Stack, mining: Mining) -> _Descend:
     config, layout = stack.config, stack.layout
     features, schedule = stack.features(), stack.schedule()
     # Read here, once: the graph closes over numbers, whatever watches who reads the config.
-    precision, mining, quirks = config.precision, config.mining, config.reference_quirks
+    precision, quirks = config.precision, config.reference_quirks
     clip, beta1, beta2 = config.grad_clip, config.adam_beta1, config.adam_beta2
 
     def descend(

@@ -12,7 +12,8 @@ from training.config import IREDConfig, stack_key
 from training.outcome import Measurement, Outcome
 
 if TYPE_CHECKING:
-    from training.stack import Stack
+    from training.evaluate import Scores
+    from training.stack import Stack, State
 
 
 class Run(Protocol):
@@ -81,8 +82,6 @@ class IREDTrainer:
 
         from training.allocator import keep_freed_memory
         from training.checkpoint import Checkpoints
-        from training.diagnostics import NAME as DIAGNOSTICS
-        from training.diagnostics import save_diagnostics
         from training.evaluate import evaluation_size, score
         from training.loop import train_stack
         from training.progress import EvaluationWatch
@@ -103,41 +102,53 @@ class IREDTrainer:
         with torch.inference_mode():
             state = train_stack(stack, observe, context.should_stop, checkpoints)
             trained_at = time.monotonic()
-            failures = state.failures()
             scores = None
-            if not all(failures):
+            if not all(state.failures()):
                 if state.step == steps:
                     size = evaluation_size(stack.config)
                     watch = EvaluationWatch(state, size, observe, context.should_stop)
                     scores = score(stack, state.average, watch.go_on)
                 if scores is None:
                     return  # asked to stop: the runs have not ended
-        details = _details(stack, state.seconds, time.monotonic() - trained_at)
+        details = _details(stack, state, time.monotonic() - trained_at)
         details["resumed_from_step"] = checkpoints.resumed_step
-        if state.records:
-            details["diagnostics_seconds"] = state.records.seconds
         for index, run in enumerate(runs):
-            metrics = scores.metrics[index] if scores else {}
-            failure = failures[index] or _not_finite(metrics)
-            diagnostics: Mapping[str, float] = {}
-            if state.records and not failure:
-                diagnostics, failure = save_diagnostics(stack, state.records, index, run.directory)
-            if failure or scores is None:
+            outcome = _outcome(run, index, stack, state, scores, details)
+            if outcome.failure:
                 checkpoints.discard(index)
-                yield Outcome(run.run_id, failure=failure, details=details)
-                continue
-            artefacts = {"diagnostics": DIAGNOSTICS} if diagnostics else {}
-            digests = scores.digests
-            yield Outcome(
-                run.run_id,
-                None,
-                metrics,
-                scores.references,
-                digests,
-                details,
-                diagnostics,
-                artefacts,
-            )
+            yield outcome
+
+
+def _outcome(
+    run: Run,
+    index: int,
+    stack: "Stack",
+    state: "State",
+    scores: "Scores | None",
+    details: Mapping[str, str | int | float],
+) -> Outcome:
+    """Say what a run came to, and write the file of an instrumented one."""
+    from training.diagnostics import NAME, save_diagnostics
+
+    failure = state.failures()[index]
+    if failure or scores is None:
+        return Outcome(run.run_id, failure=failure, details=details)
+    metrics = scores.metrics[index]
+    failure = _not_finite(metrics)
+    diagnostics: Mapping[str, float] = {}
+    if state.records and not failure:
+        diagnostics, failure = save_diagnostics(stack, state.records, index, run.directory)
+    if failure:
+        return Outcome(run.run_id, failure=failure, details=details)
+    return Outcome(
+        run.run_id,
+        metrics=metrics,
+        references=scores.references,
+        data_digests=scores.digests,
+        details=details,
+        diagnostics=diagnostics,
+        artefacts={"diagnostics": NAME} if diagnostics else {},
+    )
 
 
 def _not_finite(metrics: Mapping[str, Measurement]) -> str | None:
@@ -149,7 +160,7 @@ def _not_finite(metrics: Mapping[str, Measurement]) -> str | None:
 
 
 def _details(
-    stack: "Stack", train_seconds: float, evaluation_seconds: float
+    stack: "Stack", state: "State", evaluation_seconds: float
 ) -> dict[str, str | int | float]:
     import torch
 
@@ -162,6 +173,8 @@ def _details(
         "parameters": stack.layout.parameter_count(),
         "compiled": stack.compiler.summary(),
         "stack_size": len(stack.seeds),
-        "train_seconds": train_seconds,
+        "train_seconds": state.seconds,
         "evaluation_seconds": evaluation_seconds,
+        # Spent on the records of an instrumented stack; no part of train_seconds.
+        **({"diagnostics_seconds": state.records.seconds} if state.records else {}),
     }

@@ -67,8 +67,13 @@ def drawn(name: str, draw: Callable[[], Figure]) -> bytes:
 
 def wrapped(text: str, width: int) -> str:
     """Return text in at most three lines of so many characters."""
-    lines = textwrap.wrap(markdown.one_line(text).strip(), width) or [""]
+    lines = textwrap.wrap(_unbroken(markdown.one_line(text).strip()), width) or [""]
     return "\n".join(lines if len(lines) <= 3 else [*lines[:2], lines[2][: width - 1] + "…"])
+
+
+def _unbroken(text: str) -> str:
+    """Text whose equations stay on one line."""
+    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 
 def colour_of(condition: str, conditions: Sequence[str], reference: str) -> str:
@@ -85,7 +90,7 @@ def side_labels(axes: Axes, texts: Sequence[tuple[float, str, str]]) -> None:
     to_axes = axes.transScale + axes.transLimits
     floor = -1.0
     for value, text, colour in sorted(texts):
-        lines = textwrap.wrap(text, 26)
+        lines = textwrap.wrap(_unbroken(text), 26)
         place = max(float(to_axes.transform((axes.get_xlim()[1], value))[1]), floor)
         floor = place + 0.035 + 0.04 * len(lines)
         axes.annotate(

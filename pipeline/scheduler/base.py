@@ -1,12 +1,12 @@
 """What the pipeline asks of a scheduler, and what it gets to know from one."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.state import JobRecord, TaskState
+from pipeline.state import Incarnation, JobRecord, TaskState
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
@@ -83,6 +83,18 @@ class TaskStatus:
     exit_code: str | None = None
     node: str | None = None
     elapsed_s: float | None = None
+    """Of its last start."""
+    reason: str | None = None
+    """Why it waits or ended, in the scheduler's word."""
+    step_state: str | None = None
+    """The word for its worst step, where that is OUT_OF_MEMORY."""
+    gpus: int | None = None
+    """GPUs it was given, where accounting says so."""
+    earlier: tuple[Incarnation, ...] | None = None
+    """Starts before its last one; None when the scheduler does not tell."""
+    silent_s: float | None = None
+    """Set when nobody knows the task: the state is the last known one, and only a silence of so
+    many seconds means that it is gone."""
 
 
 class Scheduler(Protocol):
@@ -141,8 +153,10 @@ class Scheduler(Protocol):
             SchedulerUnreachableError: no answer; nothing may be concluded.
         """
 
-    def cancel(self, jobs: Mapping[str, JobRecord]) -> None:
-        """End everything that is queued or running of these jobs.
+    def cancel(
+        self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
+    ) -> None:
+        """End what is queued or running of the jobs, or of these of their tasks (by token).
 
         Raises:
             SchedulerUnreachableError: no answer.

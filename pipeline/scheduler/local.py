@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,9 +100,7 @@ class LocalScheduler:
         """
         _refuse_other_hosts(jobs.values())
         processes = _processes(jobs)
-        return {
-            token: [_status(bool(processes[token]))] * len(job.tasks) for token, job in jobs.items()
-        }
+        return {token: [_status(processes[token])] * len(job.tasks) for token, job in jobs.items()}
 
     def find(self, token: str, folder: Path) -> Submitted | None:
         """Read what the launch wrote down, once no launch is under way any more."""
@@ -117,14 +115,19 @@ class LocalScheduler:
         except FileNotFoundError:
             return None
 
-    def cancel(self, jobs: Mapping[str, JobRecord]) -> None:
+    def cancel(
+        self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
+    ) -> None:
         """Ask the processes to stop (SIGTERM), then end what is left.
 
         Raises:
             SchedulerUnreachableError: the tasks were started on another machine.
         """
         _refuse_other_hosts(jobs.values())
-        processes = [process for family in _processes(jobs).values() for process in family]
+        chosen = {
+            t: job for t, job in jobs.items() if tasks is None or tasks[t]
+        }  # of one task each
+        processes = [process for family in _processes(chosen).values() for process in family]
         _send(processes, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_GRACE_S
         while any(_alive(process) for process in processes) and time.monotonic() < deadline:
@@ -141,9 +144,11 @@ def _refuse_other_hosts(jobs: Iterable[JobRecord]) -> None:
             )
 
 
-def _status(running: bool) -> TaskStatus:
-    if running:
-        return TaskStatus(TaskState.RUNNING, "RUNNING", node=node_name())
+def _status(processes: Sequence[psutil.Process]) -> TaskStatus:
+    if processes:
+        running_s = [s for process in processes if (s := _age_s(process)) is not None]
+        elapsed_s = max(running_s, default=None)
+        return TaskStatus(TaskState.RUNNING, "RUNNING", node=node_name(), elapsed_s=elapsed_s)
     return TaskStatus(TaskState.ENDED, "ENDED", node=node_name())
 
 
@@ -172,6 +177,13 @@ def _with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return list(family.values())
+
+
+def _age_s(process: psutil.Process) -> float | None:
+    try:
+        return max(0.0, time.time() - process.create_time())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _alive(process: psutil.Process) -> bool:

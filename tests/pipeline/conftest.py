@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.state import RunStatus, State
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
+from tests.pipeline.planting import WHOLE_STUDY
 
 TOY_STUDY = """\
 [study]
@@ -62,7 +64,22 @@ poll_interval_s = 0.2
 canary = false
 """
 
+WAIT_S = 60
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def _forget_trainer(place: Workspace) -> None:
+    """The next workspace has a trainer of its own."""
+    sys.modules.pop("toy", None)
+    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Site]:
+    """A workspace, opened, with a study of every kind of phase."""
+    place = make_toy(tmp_path / "whole", WHOLE_STUDY)
+    yield open_site(place, None)
+    _forget_trainer(place)
 
 
 @pytest.fixture
@@ -70,8 +87,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
-    sys.modules.pop("toy", None)  # the next workspace has a trainer of its own
-    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
+    _forget_trainer(place)
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place.root) in word for word in process.info["cmdline"] or ()):
             process.kill()
@@ -143,3 +159,19 @@ def state_of(workspace: Workspace) -> State:
 def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
     """The statuses that occur in a phase."""
     return {run.status for run in state_of(workspace).runs_of(phase).values()}
+
+
+def add_policy(workspace: Workspace, profile: str = "cluster", **settings: object) -> None:
+    """Write settings of the failure policy into the workspace's profile."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    lines = [f"{name} = {str(value).lower()}" for name, value in settings.items()]
+    text = path.read_text(encoding="utf-8")
+    path.write_text("\n".join([text, f"[profiles.{profile}.failures]", *lines, ""]))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Poll until something holds; it must within a minute."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)

@@ -23,6 +23,7 @@ from pipeline.report_input import (
     Cost,
     FileInfo,
     JobInfo,
+    LedgerLine,
     PhaseInfo,
     PhaseStatus,
     PlanSeal,
@@ -178,6 +179,7 @@ def report_input() -> ReportInput:
             JobInfo(job, "multiseed", 10, "slurm", "2026-01-23", "2026-01-24", Cost(15.0, 15.0))
             for job in JOBS.values()
         ),
+        ledger=(LedgerLine("multiseed", "GPU-hours", 45.0, 1.5, 0.0, 0.25, 1),),
         provenance=provenance_of((*pilot.rows, *rows)),
         deviations=(
             "The 30 values are replayed from a published table; no run of this pipeline made them.",

@@ -1,115 +1,39 @@
-"""`advance --auto`: the study walks on by itself, in one chain, whatever dies on the way."""
+"""`advance --auto`: the study walks on by itself, and the chain ends where it has to."""
 
 import dataclasses
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 
-from pipeline import auto, chain
-from pipeline.advance import Step
+from pipeline import auto
 from pipeline.decisions import Decisions
 from pipeline.errors import SchedulerUnreachableError
-from pipeline.scheduler.environment import outside_any_job
 from pipeline.site import open_site
-from pipeline.state import (
-    FollowUpRecord,
-    JobRecord,
-    PhaseRecord,
-    RunRecord,
-    State,
-    TaskRecord,
-    TaskState,
-)
-from pipeline.store import StateStore, decode, encode
+from pipeline.step import Step
+from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.fakeslurm.model import Job
+from tests.pipeline.chained import (
+    PROFILES,
+    WAIT_S,
+    aged,
+    follow_ups,
+    journal,
+    prepare,
+    profiles,
+    state_of,
+    wait_for,
+    wait_for_end,
+)
 from tests.pipeline.conftest import Cli, edit
-
-PROFILES = """
-[profiles.cluster]
-backend = "slurm"
-partition = "main"
-gres = "gpu:a100:1"
-cpus_per_task = 1
-mem_gb = 1
-walltime_min = 30
-stack_size = 2
-poll_interval_s = 0.2
-
-[profiles.cluster.auto]
-walltime_min = 20
-mem_gb = 1
-retry_s = 0.2
-poll_min = 1
-"""
-WAIT_S = 90
-MARKS = {"complete", "attention"}
 
 
 @pytest.fixture
 def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
-    """A cluster beside a workspace with a profile for it; a minute lasts half a second in it."""
-    profiles(workspace, PROFILES)
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
-    fake_slurm.configure(seconds_per_minute=0.5, slots=4)
-    return fake_slurm
-
-
-def profiles(workspace: Workspace, text: str) -> None:
-    """Write the workspace's profiles."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
-
-
-def follow_ups(cluster: FakeSlurm, *, live: bool = False) -> list[Job]:
-    """Follow-up jobs, all there ever were or those in the queue."""
-    return [j for j in cluster.jobs() if "-auto-" in j.spec.name and (j.live or not live)]
-
-
-def wait_for(condition: Callable[[], object], what: str = "") -> None:
-    """Poll until something holds; it must within the time of a test."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what or "waited too long"
-        time.sleep(0.05)
-
-
-def wait_for_end(workspace: Workspace, cluster: FakeSlurm) -> FollowUpRecord:
-    """Wait until the chain has ended by itself; never were two of its jobs waiting at once."""
-
-    def over() -> bool:
-        waiting = [job for job in follow_ups(cluster, live=True) if job.state == "PENDING"]
-        assert len(waiting) <= 1, "two chains"
-        record = state_of(workspace).follow_up
-        return record is not None and record.ended is not None
-
-    wait_for(over, "the chain did not end")
-    wait_for(lambda: not follow_ups(cluster, live=True))
-    record = state_of(workspace).follow_up
-    assert record is not None
-    return record
-
-
-def journal(workspace: Workspace, event: str) -> list[dict[str, object]]:
-    """The journal's events of a kind."""
-    lines = (workspace.state_dir / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    return [entry for line in lines if (entry := json.loads(line))["event"] == event]
+    """A cluster beside a workspace with a profile for it."""
+    return prepare(workspace, fake_slurm)
 
 
 def test_one_command_walks_the_study_to_its_end(
@@ -146,7 +70,7 @@ def test_a_follow_up_asks_for_little_and_waits_for_the_live_jobs(
     (task,) = [job for job in cluster.jobs() if job not in follow_ups(cluster)]
     (job,) = follow_ups(cluster)
     spec = job.spec
-    assert (spec.gpus, spec.cpus, spec.memory_mb, spec.minutes) == (0, 1, 1024, 20)
+    assert (spec.gpus, spec.cpus, spec.memory_mb, spec.minutes) == (0, 1, 1024, 50)
     assert (spec.partition, spec.dependency) == ("low", f"afterany:{task.array_id}")
     assert spec.name.startswith("toy-auto-")
     assert "echo made ready" in spec.script
@@ -311,7 +235,10 @@ def test_a_profile_s_own_limit_counts_the_chain(
     """max_submitted has room for a follow-up, its successor and a task, or --auto is refused."""
     cluster.configure(slots=0)
     profiles(
-        workspace, PROFILES.replace("stack_size = 2", f"stack_size = 1\nmax_submitted = {limit}")
+        workspace,
+        PROFILES.replace(
+            "stack_size = 2", f"stack_size = 1\ncanary = false\nmax_submitted = {limit}"
+        ),
     )
     done = cli("advance", "--auto")
 
@@ -334,7 +261,6 @@ def test_a_silent_scheduler_is_waited_out_by_the_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The follow-up tries again, writes that down, and the study still ends."""
-    cluster.configure(seconds_per_minute=5.0)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     cluster.configure(unreachable=True)
@@ -414,92 +340,6 @@ def test_a_requeued_follow_up_that_has_a_successor_does_nothing(
     assert len(follow_ups(cluster)) == made
 
 
-KILLED = """
-import os, signal, sys
-from pipeline import follow_up, submit
-from pipeline.scheduler.slurm import SlurmScheduler
-from pipeline.store import StateStore, decode, encode
-left = int(sys.argv.pop(1))
-
-def mortal(owner, name):
-    action = getattr(owner, name)
-    def wrapped(*args, **kwargs):
-        global left
-        for moment in ("before", "after"):
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-            if moment == "before":
-                result = action(*args, **kwargs)
-        return result
-    setattr(owner, name, wrapped)
-
-for name in ("save", "record"):
-    mortal(StateStore, name)
-for name in ("submit", "follow_up", "aim"):
-    mortal(SlurmScheduler, name)
-from pipeline.cli import main
-main()
-"""
-
-
-def killed(workspace: Workspace, after: int) -> bool:
-    """Kill -9 `advance --auto` after so many moments around its lasting steps."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(after), "advance", "--auto"],
-        cwd=workspace.root,
-        env=dict(os.environ),
-        capture_output=True,
-        timeout=WAIT_S,
-        check=False,
-    )
-    return done.returncode == -signal.SIGKILL
-
-
-def aged(workspace: Workspace) -> None:
-    """Let the lag pass in which a job may still show up."""
-    store = StateStore(workspace.state_dir)
-    state = store.load()
-    if state is None:
-        return
-    old = "2026-01-01T00:00:00+00:00"
-    jobs = {
-        token: dataclasses.replace(job, submitted_at=old) if job.job_id is None else job
-        for token, job in state.jobs.items()
-    }
-    record = state.follow_up
-    if record is not None and record.job.job_id is None:
-        record = dataclasses.replace(record, job=dataclasses.replace(record.job, submitted_at=old))
-    store.save(dataclasses.replace(state, jobs=jobs, follow_up=record))
-
-
-@pytest.mark.parametrize("after", range(0, 24, 2))
-def test_killed_between_any_two_steps_there_is_one_chain_and_it_can_go_on(
-    workspace: Workspace, cluster: FakeSlurm, cli: Cli, after: int
-) -> None:
-    """Kill -9 wherever it hurts, then the same command: one follow-up, each run submitted once."""
-    cluster.configure(slots=0, seconds_per_minute=60.0)
-    assert killed(workspace, after) or after > 20
-    assert len(follow_ups(cluster)) <= 1
-    if not follow_ups(cluster):  # nothing is lost in silence
-        assert "`pipeline advance" in cli("status").stdout.split("next:")[1]
-    aged(workspace)
-
-    assert cli("advance", "--auto").returncode == 0
-
-    state = state_of(workspace)
-    record = state.follow_up
-    assert record is not None
-    (job,) = follow_ups(cluster, live=True)
-    assert record.job.job_id == str(job.array_id)
-    assert job.spec.name.endswith(record.token)
-    (tasks,) = [
-        other for other in cluster.jobs() if other is not job and "-auto-" not in other.spec.name
-    ]
-    assert {run.tries for run in state.runs_of("pilot").values()} == {1}
-    assert str(tasks.array_id) in {entry.job_id for entry in state.jobs.values()}
-
-
 def test_a_follow_up_behind_a_timed_out_sbatch_is_adopted(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
@@ -537,31 +377,6 @@ def test_before_the_fate_of_a_follow_up_is_known_no_other_is_submitted(
     assert len(follow_ups(cluster)) == 1
 
 
-INSIDE = {
-    "PATH": "/bin",
-    "SLURM_JOB_ID": "7",
-    "SLURM_CONF": "/etc/slurm.conf",
-    "SLURM_ARRAY_TASK_ID": "3",
-    "SLURM_MEM_PER_NODE": "4096",
-    "SLURM_CPUS_PER_TASK": "2",
-    "SLURM_EXPORT_ENV": "NONE",
-    "SBATCH_CPU_BIND": "none",
-    "SBATCH_ACCOUNT": "lab",
-    "SUBMITIT_EXECUTOR": "slurm",
-    "CUDA_VISIBLE_DEVICES": "1",
-}
-
-
-def test_nothing_of_a_surrounding_job_leaks_into_what_it_submits() -> None:
-    """A job's variables stay behind; where the cluster is and who pays comes along."""
-    assert outside_any_job(INSIDE) == {
-        "PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab",
-    }  # fmt: skip
-    outside = {"SBATCH_GRES": "gpu:1", "CUDA_VISIBLE_DEVICES": "0", "SLURM_NTASKS": "4"}
-    kept = {"SBATCH_GRES": "gpu:1", "CUDA_VISIBLE_DEVICES": "0"}
-    assert outside_any_job(outside) == kept
-
-
 def test_jobs_that_a_follow_up_submits_know_nothing_of_it(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
@@ -573,93 +388,3 @@ def test_jobs_that_a_follow_up_submits_know_nothing_of_it(
     assert len(later) > 1
     for job in later:
         assert [name for name in job.spec.environment if name.startswith("SLURM_")] == []
-
-
-RUN = RunRecord(phase="pilot", condition="a", seed=1, config_digest="")
-LIVE = JobRecord(
-    phase="pilot",
-    profile="p",
-    backend="slurm",
-    tasks=(TaskRecord(runs=("pilot/a-s1",)),),
-    submitted_at="2026-01-01T00:00:00+00:00",
-    job_id="7",
-)
-NEXT = dataclasses.replace(LIVE, phase="auto", tasks=(TaskRecord(runs=()),), job_id="9")
-
-
-def chained(
-    record: FollowUpRecord | None, jobs: tuple[JobRecord, ...] = (), *runs: RunRecord
-) -> State:
-    """A state with a follow-up, some jobs and runs of one phase."""
-    return State(
-        study="s",
-        study_digest="",
-        profile="p",
-        phases={"pilot": PhaseRecord(kind="pilot")},
-        runs={f"pilot/{run.condition}-s{run.seed}": run for run in runs},
-        jobs={f"t{number}": job for number, job in enumerate(jobs)},
-        follow_up=record,
-    )
-
-
-@pytest.mark.parametrize(
-    ("record", "token", "admitted"),
-    [
-        (None, "a", False),
-        (FollowUpRecord(token="a", job=NEXT), "a", True),
-        (FollowUpRecord(token="b", job=NEXT, submitter="a"), "a", False),
-        (
-            FollowUpRecord(token="b", job=dataclasses.replace(NEXT, job_id=None), submitter="a"),
-            "a",
-            True,
-        ),
-        (FollowUpRecord(token="a", job=NEXT, ended="cancelled"), "a", False),
-    ],
-)
-def test_only_the_recorded_follow_up_is_admitted(
-    record: FollowUpRecord | None, token: str, admitted: bool
-) -> None:
-    """And the one that submitted it, as long as nobody knows whether that came to anything."""
-    assert chain.admits(chained(record), token) is admitted
-
-
-@pytest.mark.parametrize(
-    ("jobs", "runs", "awaited"),
-    [
-        ((), (), ()),
-        ((LIVE,), (), ("7",)),
-        ((dataclasses.replace(LIVE, job_id="12"), LIVE), (), ("7", "12")),
-        ((LIVE,), (RUN,), ()),
-        ((LIVE, dataclasses.replace(LIVE, job_id=None)), (), ()),
-    ],
-)
-def test_a_follow_up_waits_for_jobs_only_when_their_end_tells_all(
-    jobs: tuple[JobRecord, ...], runs: tuple[RunRecord, ...], awaited: tuple[str, ...]
-) -> None:
-    """Runs held back, or a job whose fate is not known, need a look before that."""
-    assert chain.awaited(chained(None, jobs, *runs)) == awaited
-
-
-def test_the_record_survives_the_state_file() -> None:
-    """What was written is what is read."""
-    state = chained(FollowUpRecord(token="a", job=NEXT, waits_for=("7",), silent=2), (LIVE,), RUN)
-
-    assert decode(json.loads(encode(state))) == state
-
-
-@pytest.mark.parametrize(
-    ("task", "said"),
-    [
-        (TaskRecord(runs=()), "waits for its time"),
-        (TaskRecord(runs=(), state=TaskState.RUNNING), "carries the study on now"),
-        (TaskRecord(runs=(), state=TaskState.ENDED, scheduler_state="TIMEOUT"), "(TIMEOUT) and"),
-    ],
-)
-def test_status_says_where_the_chain_stands(task: TaskRecord, said: str) -> None:
-    """Waiting, at work, or broken; nothing once the study is complete."""
-    state = chained(FollowUpRecord(token="a", job=dataclasses.replace(NEXT, tasks=(task,))))
-
-    (line,) = chain.words(state, finished=False)
-    assert said in line
-    assert "follow-up job 9" in line
-    assert chain.words(state, finished=True) == []

@@ -166,6 +166,17 @@ def test_identical_results_of_different_configs_raise_an_alarm_for_each_pair() -
     )
 
 
+def test_cells_of_a_sweep_are_told_apart_by_their_names() -> None:
+    """An axis without effect: both cells of one condition stand in the alarm's name."""
+    one = replace(done("arm", 0, "x"), cell="rate=1")
+    other = replace(done("arm", 0, "x"), cell="rate=2", config_digest=DIGESTS["other"])
+    runs = {"sweep/a": one, "sweep/b": other}
+    (alarm,) = alarms_of(replace(state(), runs=runs), "pilot")
+
+    assert alarm.name == f"identical-results:{one.arm}={other.arm}"
+    assert one.arm != other.arm
+
+
 def test_results_of_two_seeds_or_of_one_config_may_agree() -> None:
     """Only a setting that changes nothing is suspicious."""
     twin = replace(done("arm", 0, "x"), config_digest=DIGESTS["base"])
@@ -234,7 +245,7 @@ def test_a_closed_gate_stops_the_study_until_a_person_overrides_it(
     assert stopped.returncode == 3
     assert f"pilot: gate {CLOSED} is closed: loss of zero 1.5, mean of baseline" in stopped.stdout
     assert f"pipeline advance --override {CLOSED} --reason" in stopped.stdout
-    assert "a closed gate needs a person" in stopped.stderr
+    assert "the study needs a person" in stopped.stderr
     status = json.loads(cli("status", "--json").stdout)
     assert [phase["status"] for phase in status["phases"]] == ["attention", "not_started"]
     assert cli("advance").returncode == 3
@@ -289,7 +300,7 @@ def test_conditions_that_measure_the_same_bits_stop_the_phase(
 ) -> None:
     """A setting that is read and then lost is found by its results."""
     toy = workspace.root / "toy.py"
-    text = toy.read_text().replace("1.0 + run.config.handicap + shared + own", "1.0 + shared")
+    text = toy.read_text().replace("floor + shared + own", "shared")
     text = text.replace(
         "config = run.config", "config = run.config\n            _ = config.handicap"
     )

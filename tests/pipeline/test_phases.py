@@ -20,17 +20,10 @@ from pipeline.state import RunRecord, RunStatus, State
 from pipeline.store import StateStore, decode, encode
 from pipeline.study import load_study
 from pipeline.view import view_of
-from pipeline.workspace import Workspace
-from tests.pipeline.conftest import edit, make_toy
-from tests.pipeline.planting import WHOLE_STUDY, planted
+from tests.pipeline.conftest import edit
+from tests.pipeline.planting import planted
 
 ALTERNATIVES = '["baseline", "handicapped", "lifted", "turned"]'
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> Site:
-    """A workspace with a study of every kind of phase."""
-    return open_site(make_toy(tmp_path / "whole", WHOLE_STUDY), None)
 
 
 def truth(run: RunRecord) -> dict[str, float]:
@@ -316,13 +309,12 @@ def test_a_grid_holds_every_combination_once(grid: dict[str, list[int]]) -> None
         assert digest_of(with_cell(config, cell)) == digest_of(config)
 
 
-def test_runs_of_a_cell_are_named_by_their_config(whole: Site, tmp_path: Path) -> None:
+def test_runs_of_a_cell_are_named_by_their_config(whole: Site) -> None:
     """The order of axes is for reading: it changes no run."""
     before = set(plan_study(whole.study))
-    text = WHOLE_STUDY.replace(
+    edit(
+        whole.workspace,
         '"lift.height" = [-0.04, -0.02, 0.0], "lift.turns" = [1, 2, 3]',
         '"lift.turns" = [1, 2, 3], "lift.height" = [-0.04, -0.02, 0.0]',
     )
-    other = make_toy(tmp_path / "other", text)
-    assert isinstance(other, Workspace)
-    assert set(plan_study(load_study(other.study_file))) == before
+    assert set(plan_study(load_study(whole.workspace.study_file))) == before

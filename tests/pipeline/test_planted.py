@@ -3,18 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.publish import publish
 from pipeline.replan import replanned
-from pipeline.site import Site, open_site
+from pipeline.site import Site
 from pipeline.state import RunRecord
 from tests.pipeline import test_report as report_rules
-from tests.pipeline.conftest import make_toy
-from tests.pipeline.planting import WHOLE_STUDY, planted
+from tests.pipeline.planting import planted
 from tests.recompute.whole import recompute
 
 GIVING = {"1": 1, "2b": 1, "3": 3}
@@ -61,18 +59,12 @@ TRUTHS = {
 }
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A workspace with a study of every kind of phase."""
-    return open_site(make_toy(tmp_path / "ws", WHOLE_STUDY), None)
-
-
 @pytest.mark.parametrize("name", list(TRUTHS))
-def test_a_planted_truth_gets_its_verdict_in_every_phase(site: Site, name: str) -> None:
+def test_a_planted_truth_gets_its_verdict_in_every_phase(whole: Site, name: str) -> None:
     """Multi-seed, confirmation of the selected cell, alternatives; in the words of the rules."""
     truth = TRUTHS[name]
-    publish(site.workspace, site.study, planted(site, truth))
-    text = site.workspace.report_file.read_text(encoding="utf-8")
+    publish(whole.workspace, whole.study, planted(whole, truth))
+    text = whole.workspace.report_file.read_text(encoding="utf-8")
 
     answers = text.split("**Answer.**")[1].split("Scope:")[0]
     found = re.findall(r"^- \*\*([A-Z]+)\*\* in phase (\w+), ", answers, re.MULTILINE)
@@ -88,10 +80,10 @@ def sweep_section(text: str) -> str:
     return text.split("## Phase 2: ")[1].split("## Phase 2b: ")[0]
 
 
-def test_a_sweep_of_noise_selects_and_its_confirmation_is_not_fooled(site: Site) -> None:
+def test_a_sweep_of_noise_selects_and_its_confirmation_is_not_fooled(whole: Site) -> None:
     """The selected cell looks favourable where it was selected, and the optimism is printed."""
-    publish(site.workspace, site.study, planted(site, Planting("", noise=0.02)))
-    text = site.workspace.report_file.read_text(encoding="utf-8")
+    publish(whole.workspace, whole.study, planted(whole, Planting("", noise=0.02)))
+    text = whole.workspace.report_file.read_text(encoding="utf-8")
     section = sweep_section(text)
     (estimate,) = re.findall(r"Its estimate here, from Baseline, is ([-+.\d]+)%", section)
     assert float(estimate) < -1
@@ -104,11 +96,11 @@ def test_a_sweep_of_noise_selects_and_its_confirmation_is_not_fooled(site: Site)
     assert re.search(r"no trend is resolved", section)
 
 
-def test_phases_that_have_not_run_say_so(site: Site) -> None:
+def test_phases_that_have_not_run_say_so(whole: Site) -> None:
     """No number, no verdict; the confirmation names what it waits for."""
-    state, _ = replanned(site.study, site.profile_name, None)
-    publish(site.workspace, site.study, state)
-    text = site.workspace.report_file.read_text(encoding="utf-8")
+    state, _ = replanned(whole.study, whole.profile_name, None)
+    publish(whole.workspace, whole.study, state)
+    text = whole.workspace.report_file.read_text(encoding="utf-8")
     assert "\nNot run: its runs are planned once phase sweep has selected a setting.\n" in text
     assert text.count("\nNot run.\n") == 5
     assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
@@ -116,22 +108,22 @@ def test_phases_that_have_not_run_say_so(site: Site) -> None:
     assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE|\d%.*CI", said)
 
 
-def test_a_sweep_under_way_shows_values_by_setting_and_infers_nothing(site: Site) -> None:
+def test_a_sweep_under_way_shows_values_by_setting_and_infers_nothing(whole: Site) -> None:
     """A line for each setting, holes by reason, no estimate before all its runs have ended."""
-    state = planted(site, lambda run: None if run.seed == 102 else TRUTHS["harm"](run))
+    state = planted(whole, lambda run: None if run.seed == 102 else TRUTHS["harm"](run))
     record = replace(state.phases["sweep"], accepted_failed=False)
     state = replace(state, phases={**state.phases, "sweep": record})
-    publish(site.workspace, site.study, state)
-    section = sweep_section(site.workspace.report_file.read_text(encoding="utf-8"))
+    publish(whole.workspace, whole.study, state)
+    section = sweep_section(whole.workspace.report_file.read_text(encoding="utf-8"))
     assert "| Setting | seed 100 | seed 101 | seed 102 |" in section
     assert len(re.findall(r"^\| Lifted, .*\| failed \|$", section, re.MULTILINE)) == 10
     assert not re.search(r"±|selected|Page", section)
 
 
 @pytest.mark.parametrize("name", ["improvement", "unresolvable", "missing seeds", "identical"])
-def test_every_number_is_recomputed_from_the_runs(site: Site, name: str) -> None:
+def test_every_number_is_recomputed_from_the_runs(whole: Site, name: str) -> None:
     """Nothing of our analysis is used: tables are read back and compared digit by digit."""
-    publish(site.workspace, site.study, planted(site, TRUTHS[name]))
-    checked, wrong = recompute(site.workspace.root)
+    publish(whole.workspace, whole.study, planted(whole, TRUTHS[name]))
+    checked, wrong = recompute(whole.workspace.root)
     assert wrong == []
     assert checked > 250

@@ -1,14 +1,18 @@
 """What facts make of the records: the table of truth about runs and tasks."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.failures.evidence import Progress, Traces
+from pipeline.failures.kinds import FailureClass
 from pipeline.reconcile import Facts, Outcome, counts, reconcile
 from pipeline.scheduler import TaskStatus
 from pipeline.state import (
+    Incarnation,
     JobRecord,
     PhaseRecord,
     RunRecord,
@@ -19,6 +23,7 @@ from pipeline.state import (
 )
 
 KEY = "p/a-s0-12345678"
+AT = "2026-01-02T00:00:00+00:00"
 DONE = Outcome(result_digest="f" * 64, gpu_s=3.0, device_s=4.0)
 QUEUED, RUNNING = TaskStatus(TaskState.QUEUED, "PENDING"), TaskStatus(TaskState.RUNNING, "RUNNING")
 
@@ -76,11 +81,70 @@ def test_a_failed_run_says_what_the_attempt_or_else_the_scheduler_said() -> None
     """The worker's own words come first; without them state and exit code stand."""
     said = Outcome(problem="loss is nan at step 3")
 
-    assert after(state_with(RunStatus.RUNNING), [ended("FAILED", "1:0")], said).reason == (
-        "loss is nan at step 3"
-    )
-    reason = after(state_with(RunStatus.RUNNING), [ended("NODE_FAIL", "1:0")], None).reason
-    assert reason == "the task ended without a result (scheduler: NODE_FAIL, exit code 1:0)"
+    nan = after(state_with(RunStatus.RUNNING), [ended("FAILED", "1:0")], said)
+    assert (nan.failure, nan.reason) == (FailureClass.DIVERGED, "loss is nan at step 3")
+    node = after(state_with(RunStatus.RUNNING), [ended("NODE_FAIL", "1:0")], None)
+    assert node.failure is FailureClass.NODE_FAILURE
+    assert node.reason == "scheduler: NODE_FAIL, exit code 1:0"
+
+
+def test_a_failed_attempt_keeps_its_class_numbers_and_progress() -> None:
+    """What the policy and `why` need stays with the task, whatever becomes of the run later."""
+    state = state_with(RunStatus.RUNNING)
+    traces = Traces(progress=Progress(40, 100, 2.0, 1.0), checkpoint=True)
+    facts = Facts({"t": [ended("TIMEOUT")]}, {}, {KEY: traces}, AT)
+
+    (task,) = reconcile(state, facts)[0].jobs["t"].tasks
+
+    assert (task.elapsed_s, task.ended_at) == (12.0, AT)
+    (failure,) = task.failures
+    assert (failure.kind, failure.step, failure.steps_per_s, failure.checkpoint) == (
+        FailureClass.TIME_LIMIT, 40, 2.0, True,
+    )  # fmt: skip
+
+
+def test_silence_is_no_end_until_it_has_lasted() -> None:
+    """A task nobody knows keeps its state, and is gone only after the silence that is asked for."""
+    silent = TaskStatus(TaskState.RUNNING, "RUNNING", silent_s=120)
+    state = state_with(RunStatus.RUNNING, TaskState.RUNNING)
+
+    state, _ = reconcile(state, Facts({"t": [silent]}, {}, {}, "2026-01-01T00:00:00+00:00"))
+    state, _ = reconcile(state, Facts({"t": [silent]}, {}, {}, "2026-01-01T00:01:59+00:00"))
+    assert state.runs[KEY].status is RunStatus.RUNNING
+    assert state.jobs["t"].tasks[0].missing_since == "2026-01-01T00:00:00+00:00"
+    back, _ = reconcile(state, Facts({"t": [RUNNING]}, {}, {}, "2026-01-01T00:02:00+00:00"))
+    assert back.jobs["t"].tasks[0].missing_since is None
+    gone, _ = reconcile(state, Facts({"t": [silent]}, {}, {}, "2026-01-01T00:02:00+00:00"))
+    assert gone.runs[KEY].failure is FailureClass.NEVER_STARTED
+
+
+@pytest.mark.parametrize("outcome", [DONE, Outcome(problem="loss is nan at step 3")])
+def test_a_silent_task_that_has_told_all_is_over(outcome: Outcome) -> None:
+    """Without accounting the files of the runs are enough to conclude at once."""
+    silent = TaskStatus(TaskState.RUNNING, "RUNNING", silent_s=120)
+    state = state_with(RunStatus.RUNNING, TaskState.RUNNING)
+
+    new, _ = reconcile(state, Facts({"t": [silent]}, {KEY: outcome}, {}, AT))
+
+    assert new.jobs["t"].ended
+    assert new.runs[KEY].status in (RunStatus.DONE, RunStatus.FAILED)
+
+
+def test_starts_before_a_requeue_are_kept() -> None:
+    """Seen from the queue alone, or as accounting lists them in the end."""
+    state = state_with(RunStatus.RUNNING)
+    running = TaskStatus(TaskState.RUNNING, "RUNNING", node="n1", elapsed_s=100.0)
+    again = TaskStatus(TaskState.RUNNING, "RUNNING", node="n2", elapsed_s=5.0)
+    for status, at in ((running, "00:10:00"), (running, "00:10:02"), (QUEUED, "00:12:00"),
+                       (again, "00:20:00"), (again, "00:20:01")):  # fmt: skip
+        state, _ = reconcile(state, Facts({"t": [status]}, {}, {}, f"2026-01-01T{at}+00:00"))
+
+    (task,) = state.jobs["t"].tasks
+    assert [(start.node, start.elapsed_s) for start in task.earlier] == [("n1", 220.0)]
+    told = (Incarnation(scheduler_state="PREEMPTED", node="n1", elapsed_s=101.0),)
+    end = dataclasses.replace(ended("COMPLETED"), earlier=told)
+    state, _ = reconcile(state, Facts({"t": [end]}, {KEY: DONE}, {}, AT))
+    assert state.jobs["t"].tasks[0].earlier == told
 
 
 def test_an_ended_task_stays_ended() -> None:

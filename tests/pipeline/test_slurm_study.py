@@ -14,7 +14,7 @@ from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import PROFILES, Cli, edit, state_of, statuses
+from tests.pipeline.conftest import PROFILES, Cli, add_policy, edit, state_of, statuses
 
 
 @pytest.mark.usefixtures("cluster")
@@ -162,11 +162,14 @@ def test_an_intent_without_a_job_waits_before_it_is_given_up(
     assert "submitted 2 runs" in " ".join(step.did)
 
 
-@pytest.mark.parametrize("word", ["NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"])
+@pytest.mark.parametrize(
+    ("word", "kind"), [("NODE_FAIL", "node failure"), ("OUT_OF_MEMORY", "host out of memory")]
+)
 def test_a_task_that_slurm_ends_fails_its_runs_in_slurm_s_words(
-    workspace: Workspace, cluster: FakeSlurm, cli: Cli, word: str
+    workspace: Workspace, cluster: FakeSlurm, cli: Cli, word: str, kind: str
 ) -> None:
-    """Accounting's word stands in the reason, beside what the worker was able to say."""
+    """Where the policy allows one try only, a person sees the class and accounting's word."""
+    add_policy(workspace, max_tries=1)
     edit(workspace, "steps = 3", "steps = 1000\nstep_s = 0.1")
     cli("advance")
     (job,) = state_of(workspace).jobs.values()
@@ -178,7 +181,7 @@ def test_a_task_that_slurm_ends_fails_its_runs_in_slurm_s_words(
     done = cli("advance")
 
     assert done.returncode == 3
-    assert f"scheduler: {word}" in done.stdout
+    assert f"{kind}: scheduler: {word}" in done.stdout
     assert statuses(workspace, "pilot") == {RunStatus.FAILED}
 
 

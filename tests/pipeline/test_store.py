@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
+from pipeline.failures.kinds import FailureClass
 from pipeline.state import (
     ALLOWED,
+    BadNode,
     JobRecord,
     PhaseRecord,
     RunRecord,
@@ -39,6 +41,7 @@ def a_state() -> State:
             job="t0k3n" if status is not RunStatus.PLANNED else None,
             task=0 if status is not RunStatus.PLANNED else None,
             reason="loss is nan at step 3" if status is RunStatus.FAILED else None,
+            settled=status is RunStatus.FAILED,
             result_digest="f" * 64 if status is RunStatus.DONE else None,
         )
         for index, status in enumerate(RunStatus)
@@ -61,6 +64,13 @@ def a_state() -> State:
         phases={"multiseed": PhaseRecord(kind="multiseed", confirmatory=True)},
         runs=runs,
         jobs={"t0k3n": job},
+        bad_nodes={
+            "n7": BadNode(
+                kind=FailureClass.BAD_GPU,
+                until="2026-01-24T10:00:00+00:00",
+                run="multiseed/a-s1",
+            )
+        },
     )
 
 
@@ -119,7 +129,9 @@ def test_the_file_holds_one_record_a_line(tmp_path: Path) -> None:
         ('"backend": "slurm"', '"backend": "slrm"', "backend", "slrm"),
         ('"job_id": "56602458"', '"job_id": "abc"', "job_id", "no job id"),
         ("2026-01-23T10:00:00+00:00", "yesterday", "submitted_at", "yesterday"),
-        ('"schema_version": 1', '"schema_version": 0', "schema_version", "unknown schema 0"),
+        ('"schema_version": 2', '"schema_version": 0', "schema_version", "unknown schema 0"),
+        ('"kind": "bad_gpu"', '"kind": "sad_gpu"', "kind", "sad_gpu"),
+        ('"until": "2026-01-24', '"until": "never', "until", "is no time"),
         ('"job": "t0k3n"', '"job": "other"', "job", 'unknown job "other"'),
     ],
 )
@@ -181,7 +193,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A state of a later version is not guessed at."""
     store = stored(tmp_path)
     text = store.path.read_text(encoding="utf-8")
-    store.path.write_text(text.replace('"schema_version": 1', '"schema_version": 99'))
+    store.path.write_text(text.replace('"schema_version": 2', '"schema_version": 99'))
 
     with pytest.raises(PipelineError, match="newer version"):
         store.load()
@@ -197,8 +209,19 @@ def test_a_vanished_file_is_not_taken_for_a_fresh_start(tmp_path: Path) -> None:
 
 
 def test_a_state_of_schema_1_loads_for_ever() -> None:
-    """A file as version 0.1.0 wrote it is read by every later version."""
-    assert validate((DATA / "state_v1.json").read_bytes()) == a_state()
+    """A file of that schema is read by every later version; a failed run waits for a person."""
+    assert validate((DATA / "state_v1.json").read_bytes()) == replace(a_state(), bad_nodes={})
+
+
+def test_a_state_of_schema_2_loads_for_ever(tmp_path: Path) -> None:
+    """So is a file of the schema with failures, attempts and bad nodes; saving keeps it."""
+    state = validate((DATA / "state_v2.json").read_bytes())
+
+    assert state.jobs["t0k3n"].tasks[0].failures[0].kind is FailureClass.HOST_OUT_OF_MEMORY
+    assert state.runs["multiseed/a-s4"].failure is FailureClass.HOST_OUT_OF_MEMORY
+    store = StateStore(tmp_path / ".state")
+    store.save(state)
+    assert store.load() == state
 
 
 def test_reading_an_untouched_state_needs_no_pydantic(tmp_path: Path) -> None:

@@ -5,7 +5,11 @@ answer: a larger `handicap` is worse.
 """
 
 import hashlib
+import json
+import os
 import random
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +19,8 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 HOLD = Path(__file__).with_name("hold")
-"""While this file is there, beside the workspace's copy of this one, no run takes a step more."""
+"""While this file is there, beside the workspace's copy of this one, no run takes a step more; with
+a node's name in it, none on that node."""
 
 
 class Lift(BaseModel):
@@ -48,6 +53,10 @@ class ToyConfig(BaseModel):
     fail_at: int | None = None
     """Step at which the loss becomes nan."""
     crash: bool = False
+    needs_mb: int = 0
+    """Memory without which it dies as if the kernel had killed it."""
+    takes_mb: int = 0
+    """Memory that it really takes, for a moment."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +115,23 @@ class ToyTrainer:
             config = run.config
             if config.crash:
                 raise RuntimeError(f"toy crash of {run.run_id}")
-            for step in range(config.steps + 1):
+            _die_without(config.needs_mb)
+            _take(config.takes_mb)
+            first, total = _restored(run)
+            for step in range(first, config.steps + 1):
                 if context.should_stop():
+                    content = json.dumps({"step": step, "total": total})
+                    (run.directory / "checkpoint.pt").write_text(content)
                     return
                 loss = 1.0 / (1 + step)
+                total += loss
                 context.report(run, step=step, total_steps=config.steps, values={"loss": loss})
                 time.sleep(config.step_s)
-                while HOLD.exists() and not context.should_stop():
+                while _held() and not context.should_stop():
                     time.sleep(0.05)
-            yield self._outcome(run)
+            yield self._outcome(run, first, total)
 
-    def _outcome(self, run: Run) -> ToyOutcome:
+    def _outcome(self, run: Run, first: int, total: float) -> ToyOutcome:
         if run.config.fail_at is not None:
             return ToyOutcome(run.run_id, failure=f"loss is nan at step {run.config.fail_at}")
         shared = random.Random(run.seed).gauss(0, 0.01)  # equal seeds share their luck
@@ -133,7 +148,42 @@ class ToyTrainer:
             metrics={"loss": value, "other_loss": value} | {"test_loss": test},
             references={"loss": {"zero": ToyMeasurement(1.5)}},
             data_digests={"validation": hashlib.sha256(b"toy").hexdigest()},
-            details={"device": "cpu", "train_seconds": 0.01},
+            details={
+                "device": "cpu",
+                "train_seconds": 0.01,
+                "resumed_from_step": first,
+                "total": total,
+            },
             diagnostics={"luck": own} if record else {},
             artefacts={"diagnostics": "diagnostics.npz"} if record else {},
         )
+
+
+def _restored(run: Run) -> tuple[int, float]:
+    """First step to do, and the sum of the losses before it."""
+    try:
+        saved = json.loads((run.directory / "checkpoint.pt").read_text())
+    except FileNotFoundError:
+        return 0, 0.0
+    return saved["step"], saved["total"]
+
+
+def _held() -> bool:
+    """Whether a test makes the runs on this node wait."""
+    try:
+        return HOLD.read_text() in ("", os.environ.get("SLURMD_NODENAME"))
+    except FileNotFoundError:
+        return False
+
+
+def _take(size_mb: int) -> None:
+    """Fill so much memory, and give it back."""
+    b"x" * (size_mb << 20)
+
+
+def _die_without(needs_mb: int) -> None:
+    """Die as a process does whose cgroup is full."""
+    if needs_mb > int(os.environ.get("SLURM_MEM_PER_NODE", needs_mb)):
+        sys.stderr.write("kernel: oom-kill:constraint=CONSTRAINT_MEMCG,task=python\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGKILL)

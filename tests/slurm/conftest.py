@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from pipeline.files import write_atomic
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.errors import NotInstalledError
@@ -19,7 +21,8 @@ from tests.pipeline.conftest import cli, edit, workspace
 __all__ = ["cli", "workspace"]
 
 ROOT = Path(__file__).parents[2]
-PROFILE: dict[str, str | int | float] = {
+Value = str | int | float
+PROFILE: dict[str, Value | Mapping[str, Value]] = {
     "backend": "slurm",
     "partition": "normal",
     "gres": "gpu:a100:1",
@@ -28,16 +31,10 @@ PROFILE: dict[str, str | int | float] = {
     "walltime_min": 30,
     "stack_size": 2,
     "poll_interval_s": 0.3,
+    "canary": False,
+    "auto": {"walltime_min": 10, "mem_gb": 1, "poll_min": 1},
 }
 _DOWN_S = 60
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `pytest -n` one worker runs everything in this folder: it owns the cluster."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @contextmanager
@@ -92,17 +89,41 @@ def study(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def set_profile(workspace: Workspace, **keys: str | int | float) -> None:
-    """Write the workspace's profile with some keys changed."""
-    lines = [f"{key} = {value!r}" for key, value in {**PROFILE, **keys}.items()]
+def set_profile(workspace: Workspace, **keys: Value | Mapping[str, Value]) -> None:
+    """Write the workspace's profile with some keys changed; a mapping becomes a table of it."""
+    plain, tables = ["[profiles.cluster]"], []
+    for key, value in {**PROFILE, **keys}.items():
+        if isinstance(value, Mapping):
+            tables += ["", f"[profiles.cluster.{key}]", *(_line(*item) for item in value.items())]
+        else:
+            plain.append(_line(key, value))
     path = workspace.root / "slurm" / "profiles.toml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(["[profiles.cluster]", *lines, ""]), encoding="utf-8")
+    path.write_text("\n".join([*plain, *tables, ""]), encoding="utf-8")
 
 
-def hold(workspace: Workspace) -> None:
-    """Let runs take one step and then wait, until `release`."""
-    (workspace.root / "hold").touch()
+def _line(key: str, value: Value) -> str:
+    return f"{key} = {json.dumps(value)}"
+
+
+def only_pilot(workspace: Workspace) -> None:
+    """Let the study end with its pilot."""
+    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+
+
+@contextmanager
+def closed(cluster: Cluster, partition: str = "normal") -> Iterator[None]:
+    """While a partition takes jobs and starts none."""
+    cluster.run("scontrol", "update", f"partitionname={partition}", "state=down")
+    try:
+        yield
+    finally:
+        cluster.run("scontrol", "update", f"partitionname={partition}", "state=up")
+
+
+def hold(workspace: Workspace, node: str = "") -> None:
+    """Let runs take one step and then wait, all or those on one node, until `release`."""
+    write_atomic(workspace.root / "hold", node.encode())
 
 
 def release(workspace: Workspace) -> None:

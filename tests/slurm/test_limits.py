@@ -8,9 +8,9 @@ from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.configuration import SUBMIT_LIMIT
-from tests.pipeline.conftest import Cli
+from tests.pipeline.conftest import Cli, state_of
 from tests.slurm.conftest import hold, set_profile
-from tests.slurm.looks import queue, state_of, wait_for
+from tests.slurm.looks import queue, wait_for
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from pipeline.state import RunStatus, State
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
-from tests.pipeline.conftest import Cli
-from tests.slurm.conftest import hold, release, temporary_cluster, use
-from tests.slurm.looks import only_job, queue, state_of, wait_for, wait_until_training
+from tests.pipeline.conftest import Cli, state_of
+from tests.slurm.conftest import hold, release, set_profile, temporary_cluster, use
+from tests.slurm.looks import only_job, queue, wait_for, wait_until_training
 
 
 def done_at_the_first_try(state: State) -> bool:
@@ -75,15 +75,20 @@ def test_a_study_completes_while_accounting_is_down(
     assert done_at_the_first_try(state_of(study))
 
 
-def test_a_study_completes_on_a_cluster_without_accounting(
+def test_a_study_completes_without_accounting_in_arrays_of_four(
     study: Workspace, cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """sacct is disabled; a second cluster, which the first one does not notice."""
+    """sacct is disabled and MaxArraySize small: on a second cluster, unnoticed by the first."""
     pids = [cluster.daemon(name).process for name in ("slurmctld", "node1")]
-    with temporary_cluster(accounting=False, nodes=2) as other:
+    set_profile(study, stack_size=1, canary=True)
+    with temporary_cluster(accounting=False, nodes=2, max_array_size=4) as other:
         use(other, monkeypatch)
-        assert cli("advance", "--watch").returncode == 0
-        assert done_at_the_first_try(state_of(study))
+        done = cli("advance", "--watch")
+        assert done.returncode == 0, done.stdout + done.stderr
         assert not queue(cluster)
+    state = state_of(study)
+    assert done_at_the_first_try(state)
+    sizes = [len(job.tasks) for job in state.jobs.values() if job.phase == "multiseed"]
+    assert sorted(sizes) == [1, 3, 4, 4]
     assert [cluster.daemon(name).process for name in ("slurmctld", "node1")] == pids
     assert None not in pids

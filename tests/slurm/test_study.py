@@ -7,9 +7,9 @@ import json
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import hold, set_profile
-from tests.slurm.looks import accounted, only_job, queue, state_of, wait_for, wait_until_training
+from tests.slurm.looks import accounted, only_job, queue, wait_for, wait_until_training
 
 
 def test_a_study_walks_through_a_real_slurm_to_its_report(

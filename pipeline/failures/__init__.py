@@ -1,0 +1,1 @@
+"""Why attempts end without a result, and what is done about it."""

@@ -1,0 +1,1 @@
+"""Tests of how failures are understood, and what is done about them."""
