@@ -32,6 +32,14 @@ class Lift(BaseModel):
     turns: int = 0
 
 
+class Record(BaseModel):
+    """What a run records beside its metrics."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = 1
+
+
 class ToyConfig(BaseModel):
     """Config of one toy run."""
 
@@ -40,6 +48,7 @@ class ToyConfig(BaseModel):
     steps: int = 5
     handicap: float = 0.0
     lift: Lift = Lift()
+    diagnostics: Record | None = None
     step_s: float = 0.0
     fail_at: int | None = None
     """Step at which the loss becomes nan."""
@@ -69,6 +78,8 @@ class ToyOutcome:
     references: Mapping[str, Mapping[str, ToyMeasurement]] = field(default_factory=dict)
     data_digests: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str | int | float] = field(default_factory=dict)
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Run(Protocol):
@@ -128,6 +139,9 @@ class ToyTrainer:
         lift = run.config.lift
         floor = run.config.handicap + lift.height + 0.01 * lift.turns
         value = ToyMeasurement(1.0 + floor + shared + own)
+        record = run.config.diagnostics
+        if record is not None:  # numbers alone, and a file that is no archive of arrays
+            (run.directory / "diagnostics.npz").write_text(f"every {record.every} steps")
         test = ToyMeasurement(1 + floor + shared + own / 2)
         return ToyOutcome(
             run.run_id,
@@ -140,6 +154,8 @@ class ToyTrainer:
                 "resumed_from_step": first,
                 "total": total,
             },
+            diagnostics={"luck": own} if record else {},
+            artefacts={"diagnostics": "diagnostics.npz"} if record else {},
         )
 
 
