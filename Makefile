@@ -14,6 +14,7 @@ demo: $(READY)  ## the miniature study, from pilot to report
 	@$(BIN)/pipeline plan --workspace $(DEMO)
 	@$(BIN)/pipeline advance --watch --workspace $(DEMO)
 	@echo "report:  $(DEMO)/RESULTS.md"
+	@echo "page:    $(DEMO)/RESULTS.html"
 	@echo "figures: $(DEMO)/figures/multiseed-strip.svg $(DEMO)/figures/multiseed-forest.svg"
 
 test: $(READY)  ## the whole suite

@@ -232,10 +232,10 @@ def status(workspace: Path | None, as_json: bool, svg: Path | None) -> None:
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing; exit with 3 when RESULTS.md or a figure is not what the results give.",
+    help="Write nothing; exit with 3 when a file of the report is not what the results give.",
 )
 def report(workspace: Path | None, check: bool) -> None:
-    """Render RESULTS.md and its figures anew from the result files."""
+    """Render RESULTS.md, RESULTS.html and their figures anew from the result files."""
     from pipeline.publish import first_difference, publish_current
 
     site = _site(workspace, None)
@@ -243,7 +243,7 @@ def report(workspace: Path | None, check: bool) -> None:
         difference = first_difference(site)
         if difference is not None:
             raise NeedsPersonError(f"{difference}; `pipeline report` renders it anew")
-        click.echo("RESULTS.md and its figures are what the results give")
+        click.echo("RESULTS.md, RESULTS.html and their figures are what the results give")
         return
     files = publish_current(site)
     click.echo("wrote " + ", ".join(site.workspace.relative(path) for path in files))

@@ -139,7 +139,7 @@ def _outputs(workspace: Workspace, top: Path) -> tuple[str, ...]:
     """What a study writes, as path prefixes: it changes with every phase and is no code."""
     places = (
         workspace.state_dir, workspace.runs_dir, workspace.logs_dir, workspace.figures_dir,
-        workspace.report_file,
+        workspace.report_file, workspace.page_file,
     )  # fmt: skip
     root = workspace.root.resolve()
     if not root.is_relative_to(top):

@@ -350,6 +350,7 @@ def _deviations(state: State) -> list[str]:
 
 def _files() -> tuple[FileInfo, ...]:
     return (
+        FileInfo("RESULTS.html", "this report as one page, figures included"),
         FileInfo("study.toml", "the study and its analysis plan"),
         FileInfo("runs/", "config, result and metrics of every run"),
         FileInfo("slurm/logs/", "task files and logs of every job"),

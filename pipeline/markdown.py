@@ -7,6 +7,7 @@ any other string is escaped on its way out, so that a label cannot break a table
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -21,6 +22,10 @@ HOURS_FLOOR = 0.001
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
 
+# What opens a heading, a list, a rule: it would when it stands first on a line.
+_OPENING = re.compile(r"^(\s*\d*)(#+|[-+.)]|=+|-+)(?=\s|$)")
+
+
 def one_line(text: str) -> str:
     """Return text with control, format and line-break characters turned into single spaces."""
     plain = "".join(" " if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
@@ -32,7 +37,8 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 def escape(text: str) -> Markup:
     """Return text as one line of Markdown that means nothing but itself."""
-    return Markup(_SPECIAL.sub(lambda match: "\\" + match[0], one_line(text)))
+    line = _SPECIAL.sub(lambda match: "\\" + match[0], one_line(text))
+    return Markup(_OPENING.sub(r"\1\\\2", line))
 
 
 def code(text: str) -> Markup:
@@ -154,3 +160,21 @@ def seeds(values: tuple[int, ...]) -> Markup:
         else:
             ranges.append([seed, seed])
     return Markup(", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges))
+
+
+def fence(lines: Sequence[str]) -> Markup:
+    """Return lines as a code block that none of them can end."""
+    body = [one_line(line) for line in lines]
+    ticks = "```"
+    while any(ticks in line for line in body):
+        ticks += "`"
+    return Markup("\n".join([f"{ticks}sh", *body, ticks]))
+
+
+def tidy(text: str) -> str:
+    """Collapse the blank lines that blocks leave behind, and end with one newline."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.strip() or (lines and lines[-1]):
+            lines.append(line.rstrip())
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""Writes RESULTS.md and its figures from the results as they are now."""
+"""Writes RESULTS.md, RESULTS.html and their figures from the results as they are now."""
 
 import re
 from dataclasses import replace
@@ -25,7 +25,8 @@ def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
         PipelineError: results are missing, changed or not comparable, or a file cannot be written.
     """
     files = render(workspace, study, state)
-    if len(files) > 1 and workspace.figures_dir.exists() and not workspace.figures_dir.is_dir():
+    drawn = any(path.parent == workspace.figures_dir for path in files)
+    if drawn and workspace.figures_dir.exists() and not workspace.figures_dir.is_dir():
         raise PipelineError(
             f"{workspace.figures_dir}: is a file, and the figures need a folder of that name; "
             "move it away and run the command again"
@@ -36,7 +37,7 @@ def publish(workspace: Workspace, study: Study, state: State) -> list[Path]:
 
 
 def render(workspace: Workspace, study: Study, state: State) -> dict[Path, bytes]:
-    """The report and its figures, as they are to lie on the disk; writes nothing.
+    """The report, its page and its figures, as they are to lie on the disk; writes nothing.
 
     Raises:
         PipelineError: results are missing, changed or not comparable.
@@ -45,6 +46,7 @@ def render(workspace: Workspace, study: Study, state: State) -> dict[Path, bytes
     from pipeline.figures import figures_of
     from pipeline.gather import gather
     from pipeline.report import render_report
+    from pipeline.report_html import render_html
 
     report = gather(workspace, study, state)
     drawn = [
@@ -62,17 +64,21 @@ def render(workspace: Workspace, study: Study, state: State) -> dict[Path, bytes
         replace(phase, figures=tuple(workspace.relative(workspace.figures_dir / n) for n in of))
         for phase, of in zip(report.phases, drawn, strict=True)
     )
-    text = render_report(replace(report, phases=phases), workspace.template_dirs())
-    return {workspace.report_file: text.encode(), **figures}
+    templates = workspace.template_dirs()
+    text = render_report(replace(report, phases=phases), templates)
+    shown = {workspace.relative(path): svg for path, svg in figures.items()}
+    page = render_html(text, shown, f"Results: {report.study}", templates)
+    return {workspace.report_file: text.encode(), workspace.page_file: page.encode(), **figures}
 
 
 def outputs_exist(workspace: Workspace) -> bool:
-    """Are the report and every figure that it shows there? Reads the report, analyses nothing."""
+    """Are the report, its page and every figure there? Reads the report, analyses nothing."""
     try:
         text = workspace.report_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    return all((workspace.root / name).is_file() for name in _SHOWN.findall(text))
+    shown = [workspace.root / name for name in _SHOWN.findall(text)]
+    return all(path.is_file() for path in (workspace.page_file, *shown))
 
 
 def publish_current(site: Site) -> list[Path]:

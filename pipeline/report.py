@@ -1,19 +1,19 @@
-"""RESULTS.md: rendered from a ReportInput by templates that a user may replace one by one.
+"""RESULTS.md: rendered from a ReportInput by templates that a user may replace one by one."""
 
-Owns the seam to jinja2. Templates never print a bare value: text is escaped, numbers pass a
-format, and a value that is missing stops the rendering instead of appearing as "None".
-"""
-
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from pipeline import markdown, report_diagnostics, report_sweep, report_tables
+from pipeline import (
+    markdown,
+    report_completeness,
+    report_diagnostics,
+    report_recommend,
+    report_sweep,
+    report_tables,
+    templating,
+)
 from pipeline.analysis.alternatives import AlternativesAnalysis
 from pipeline.analysis.confirm import ConfirmAnalysis
 from pipeline.analysis.diagnostics import DiagnosticsAnalysis
@@ -22,13 +22,13 @@ from pipeline.analysis.pilot import PilotAnalysis
 from pipeline.analysis.quantities import quantity_label
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import RunRow, metric_label
-from pipeline.errors import PipelineError
 from pipeline.report_input import PhaseInfo, ReportInput
 
 TEMPLATE = "RESULTS.md.j2"
 FILTERS: Mapping[str, Callable[..., object]] = {
     "code": markdown.code,
     "decimal": markdown.decimal,
+    "fence": markdown.fence,
     "hours": markdown.hours,
     "interval": markdown.interval,
     "level": markdown.level,
@@ -46,9 +46,10 @@ FILTERS: Mapping[str, Callable[..., object]] = {
 }
 FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "check_rows": report_tables.check_rows,
+    "completeness": report_completeness.completeness,
     "decision_rows": report_tables.decision_rows,
     "distance_cell": report_tables.distance_cell,
-    "failures": report_tables.failures,
+    "gaps": report_completeness.gaps,
     "job_ids": report_tables.job_ids,
     "metric_names": report_tables.metric_names,
     "other_margins": report_tables.other_margins,
@@ -58,6 +59,12 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "seed_rows": report_tables.seed_rows,
     "turns": report_tables.turns,
     "value_rows": report_tables.value_rows,
+    "ends": report_recommend.ends,
+    "enough": report_recommend.enough,
+    "more_pairs": report_recommend.more_pairs,
+    "sides": report_recommend.sides,
+    "tally": report_recommend.tally,
+    "uncleared": report_recommend.uncleared,
     "apart_by_candidate": report_diagnostics.apart_by_candidate,
     "estimate_of": report_diagnostics.estimate_of,
     "estimate_rows": report_diagnostics.estimate_rows,
@@ -104,71 +111,27 @@ def render_report(report: ReportInput, template_dirs: Sequence[Path]) -> str:
     Raises:
         PipelineError: a template is missing or wrong, or asks for a value that is not there.
     """
-    environment = _environment(template_dirs)
+    environment = templating.environment_of(template_dirs, markdown.escape)
+    environment.filters.update(FILTERS)
+    environment.globals.update(FUNCTIONS, all_runs=all_runs)
     phases = _numbered(report.phases)
     labels = report.names
     environment.globals["label"] = lambda name: labels.get(name, name)
     environment.globals["mark"] = lambda c: _mark(report, c.phase)
     environment.globals["where"] = lambda phase: _where(phases, phase)
+    environment.globals["place"] = lambda phase: _place(phases, phase)
     environment.globals["plan"] = report.plan
     analyses = [phase.paired for phase in phases if phase.paired]
-    try:
-        text = environment.get_template(TEMPLATE).render(
-            report=report,
-            phases=phases,
-            analyses=analyses,
-            sweeps=[phase.sweep for phase in phases if phase.sweep],
-            comparisons=[c for analysis in analyses for c in analysis.comparisons],
-            marks={mark for phase in phases if phase.paired for mark in report.marks(phase.info)},
-            deviations=_deviations(report, labels),
-        )
-    except PipelineError:
-        raise
-    except Exception as error:  # a template may raise anything, such as ZeroDivisionError
-        raise _template_error(error, template_dirs) from error
-    return _tidy(text)
-
-
-def _template_error(error: Exception, template_dirs: Sequence[Path]) -> PipelineError:
-    """The error as a user needs it: which file, which line, what is wrong."""
-    if isinstance(error, jinja2.TemplateNotFound):
-        searched = ", ".join(str(folder) for folder in template_dirs)
-        return PipelineError(f"no template {error.name} in {searched}")
-    message = str(error)
-    if isinstance(error, jinja2.TemplateError):
-        message = error.message or message
-    else:
-        message = f"{type(error).__name__}: {message}"
-    return PipelineError(f"{_template_line(error)}: the report's template is wrong: {message}")
-
-
-def _template_line(error: Exception) -> str:
-    """Where in the templates an error arose: the innermost of their lines that led to it."""
-    if isinstance(error, jinja2.TemplateSyntaxError):
-        return f"{error.filename or error.name or TEMPLATE}:{error.lineno}"
-    lines = [
-        f"{frame.filename}:{frame.lineno}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename.endswith(".j2")
-    ]
-    return lines[-1] if lines else TEMPLATE
-
-
-class _Loader(jinja2.FileSystemLoader):
-    """Names the file that cannot be read."""
-
-    def get_source(
-        self, environment: jinja2.Environment, template: str
-    ) -> tuple[str, str, Callable[[], bool]]:
-        try:
-            return super().get_source(environment, template)
-        except (OSError, UnicodeDecodeError) as error:
-            if isinstance(error, jinja2.TemplateNotFound):  # which is an OSError, too
-                raise
-            places = (Path(folder) / template for folder in self.searchpath)
-            path = next((place for place in places if place.is_file()), template)
-            why = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise PipelineError(f"{path}: the report's template cannot be read ({why})") from error
+    values = {
+        "report": report,
+        "phases": phases,
+        "analyses": analyses,
+        "sweeps": [phase.sweep for phase in phases if phase.sweep],
+        "comparisons": [c for analysis in analyses for c in analysis.comparisons],
+        "marks": {mark for phase in phases if phase.paired for mark in report.marks(phase.info)},
+        "deviations": _deviations(report, labels),
+    }
+    return markdown.tidy(templating.render(environment, TEMPLATE, values))
 
 
 def _numbered(infos: Sequence[PhaseInfo]) -> tuple[NumberedPhase, ...]:
@@ -214,6 +177,12 @@ def _where(phases: Sequence[NumberedPhase], phase: str) -> str:
     return f" in phase {giving[phase]}, {phase}" if len(giving) > 1 else ""
 
 
+def _place(phases: Sequence[NumberedPhase], phase: str) -> str:
+    """A phase's number and name."""
+    (number,) = (numbered.number for numbered in phases if numbered.info.id == phase)
+    return f"{number}, {phase}"
+
+
 def _deviations(report: ReportInput, labels: Mapping[str, str]) -> tuple[str, ...]:
     found = [sentence for phase in report.phases for sentence in _deviations_of(phase, labels)]
     return tuple(dict.fromkeys((*report.deviations, *found)))
@@ -236,57 +205,14 @@ def _deviations_of(phase: PhaseInfo, labels: Mapping[str, str]) -> list[str]:
             f"Phase {phase.id}: the phase was analysed without {count} failed "
             f"run{'s' * (count != 1)}, as decided by a person."
         )
-    for failure in report_tables.failures(phase.failed):
-        seeds = f"seed{'s' * (len(failure.seeds) != 1)} {markdown.seeds(failure.seeds)}"
-        why = f" ({failure.detail})" if failure.detail else ""
-        name = labels.get(failure.condition, failure.condition)
+    for gap in report_completeness.gaps(phase.failed):
+        seeds = f"seed{'s' * (len(gap.seeds) != 1)} {markdown.seeds(gap.seeds)}"
+        why = f" ({gap.detail})" if gap.detail else ""
+        name = labels.get(gap.condition, gap.condition)
         found.append(f"Phase {phase.id}: {name}, {seeds}: failed{why}.")
     return found
-
-
-def _tidy(text: str) -> str:
-    """Collapse the blank lines that blocks leave behind, and end with one newline."""
-    lines: list[str] = []
-    for line in text.splitlines():
-        if line.strip() or (lines and lines[-1]):
-            lines.append(line.rstrip())
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=_Loader([str(folder) for folder in template_dirs]),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,  # keeps apart what is Markdown already and what is text
-        finalize=_printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    environment.globals.update(FUNCTIONS, all_runs=all_runs, fence=fence)
-    return environment
-
-
-def _printed(value: object) -> Markup:
-    """What an expression of a template turns into."""
-    if isinstance(value, Markup):
-        return value
-    if isinstance(value, str | jinja2.Undefined):
-        return markdown.escape(str(value))  # str() of an undefined value raises
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Markup(value)
-    raise jinja2.TemplateRuntimeError(f"{value!r} would be printed without a format")
 
 
 def all_runs(analysis: PilotAnalysis) -> list[RunRow]:
     """Return the pilot's runs in the order of the conditions."""
     return [run for condition in analysis.conditions for run in condition.runs]
-
-
-def fence(lines: Sequence[str]) -> Markup:
-    """Return lines as a code block that none of them can end."""
-    body = [markdown.one_line(line) for line in lines]
-    ticks = "```"
-    while any(ticks in line for line in body):
-        ticks += "`"
-    return Markup("\n".join([f"{ticks}sh", *body, ticks]))

@@ -208,23 +208,6 @@ def _by_seed(
     ]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Runs of a condition that failed for the same reason."""
-
-    condition: str
-    seeds: tuple[int, ...]
-    detail: str
-
-
-def failures(holes: Sequence[Hole]) -> list[Failure]:
-    """Return failed runs, those of equal fate together."""
-    seeds: dict[tuple[str, str], list[int]] = {}
-    for hole in holes:
-        seeds.setdefault((hole.condition, hole.detail), []).append(hole.seed)
-    return [Failure(name, tuple(of), detail) for (name, detail), of in seeds.items()]
-
-
 def seed_places(arms: Sequence[Arm]) -> int:
     """Return the decimals of the table of values: the finest that any condition's mean has."""
     errors = [arm.described.standard_error for arm in arms if arm.described]

@@ -54,6 +54,11 @@ class Workspace:
         """The rendered report."""
         return self.root / "RESULTS.md"
 
+    @property
+    def page_file(self) -> Path:
+        """The same report with its figures as one page for a browser."""
+        return self.root / "RESULTS.html"
+
     def run_dir(self, run_key: str) -> Path:
         """Folder of the run "<phase>/<run id>"."""
         return self.runs_dir / run_key

@@ -126,4 +126,37 @@ def test_every_number_is_recomputed_from_the_runs(whole: Site, name: str) -> Non
     publish(whole.workspace, whole.study, planted(whole, TRUTHS[name]))
     checked, wrong = recompute(whole.workspace.root)
     assert wrong == []
-    assert checked > 250
+    assert checked > 400
+
+
+def test_a_wrong_number_anywhere_is_found(whole: Site) -> None:
+    """In sentences, findings, advice and counts: each change of one digit is told."""
+    publish(whole.workspace, whole.study, planted(whole, TRUTHS["unresolvable"]))
+    path = whole.workspace.report_file
+    text = path.read_text(encoding="utf-8")
+    for pattern in CHANGES:
+        found = re.search(pattern, text, re.MULTILINE)
+        assert found, pattern
+        digit = str((int(found[1]) + 1) % 10)
+        path.write_text(text[: found.start(1)] + digit + text[found.end(1) :], encoding="utf-8")
+        assert recompute(whole.workspace.root)[1], pattern
+
+
+CHANGES = (
+    r"^- \*\*INC.* difference [-+](\d)",
+    r"^- \*\*INC.*by the paired t test and p = 0\.\d\d(\d)",
+    r"^- \*\*INC.* [-+](\d)\.\d\d% \[[^]]*\]\.$",
+    r"^- Resolution.*handicap-helps ±\d\.(\d)",
+    r"^- Spread.*alternatives-turned \d+\.(\d)",
+    r"^- Evaluation.*Baseline 0\.0(\d)",
+    r"^- Cost of one run.*Baseline 0\.01(\d)",
+    r"^\| handicap-helps \| .*\| 0\.(\d)\d* \| 1, multiseed \|$",
+    r"^Verdict: .* 95% CI \[[-+]\d\.(\d)",
+    r"An improvement by the margin or more is .*?one-sided p = 0\.\d(\d)",
+    r"takes (\d)\d* further pairs",
+    r"and \d+ further pairs \(\d*(\d) in all\) for EQUIVALENT",
+    r"^\| 3 Alternatives \| complete \| \d(\d)",
+    r"^\| 3 Alternatives \| \d+ \| \d(\d)",
+    r"^\| 3 Alternatives \| 0 \| 0\.6(\d)",
+)
+"""A digit in the first group."""

@@ -185,10 +185,12 @@ def test_two_phases_of_a_kind_stay_apart(two_phases: Site) -> None:
     assert "## Phase 2: Multi-seed validation (second)" in text
     for heading in ("Executive summary", "Key findings", "Hypothesis assessment", "Conclusion"):
         lines = text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
-        said = [line for line in lines if re.search(r"\*\*[A-Z]{8,}\*\*", line)]
+        said = [line for line in lines if re.search(r"^[^|]*\*\*[A-Z]{8,}\*\*", line)]
         assert len(said) == 2
         assert "in phase 1, multiseed" in said[0]
         assert "in phase 2, second" in said[1]
+    rows = re.findall(r"^\| \S+ \| \*\*.*\| (\d, \w+) \|$", text, re.MULTILINE)
+    assert rows == ["1, multiseed", "2, second"]
 
 
 def test_only_a_frozen_confirmatory_phase_gives_unmarked_verdicts(two_phases: Site) -> None:
@@ -284,14 +286,15 @@ def test_the_plan_says_once_that_it_is_frozen(site: Site) -> None:
 
 
 def test_the_way_on_names_phases_of_the_study_alone(site: Site) -> None:
-    """Kinds of phases that the study does not declare are no suggestion."""
+    """Kinds of phases that the study does not declare are named as open, not as coming next."""
     fates = {"multiseed": "planned"}
     assert "its 12 planned runs come next" in section(
-        published(site, filled(site, fates)), "What the data suggest next"
+        published(site, filled(site, fates)), "Recommendations"
     )
-    done = section(published(site, filled(site)), "What the data suggest next")
+    done = section(published(site, filled(site)), "Recommendations")
     assert "Not run" not in done
     assert "Every phase of the study is complete." in done
+    assert "Not in the study, and so open: Diagnostics, Hyperparameter sweep, Alternatives." in done
 
 
 def test_a_pilot_of_several_seeds_is_not_called_single_runs(workspace: Workspace) -> None:

@@ -12,9 +12,10 @@ import pytest
 from pipeline import markdown
 from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
-from pipeline.analysis.table import Direction, Hole, HoleReason, ResultTable
+from pipeline.analysis.table import Direction, Hole, HoleReason, Measurement, ResultTable
 from pipeline.errors import PipelineError
 from pipeline.report import render_report
+from pipeline.report_completeness import completeness, gaps
 from pipeline.report_input import (
     ConditionInfo,
     GateInfo,
@@ -204,7 +205,9 @@ def test_every_comparing_sentence_states_its_numbers(name: str) -> None:
         ("outlier", "Power 80% takes "),
         ("missing runs", "The plan asks for at least 8 complete pairs."),
         ("missing runs", "1 more complete pair reaches the plan's least number; seeds 2, 5, 7"),
-        ("missing runs", "- Phase 1, Arm, seed 5: failed (loss is nan)."),
+        ("missing runs", "- Phase 1, Arm, seeds 2, 5, 7: failed (loss is nan)."),
+        ("missing runs", "| Arm | ✓ | ✓ | ✗ | ✓ | ✓ | ✗ | ✓ | ✗ | ✓ | ✓ |"),
+        ("partly done", "| Arm | ✓ | ✓ | ✗ | ✓ | ✓ | ✗ | ✓ | … | · | · |"),
         ("one pair", "1 pair, not tested (fewer than two complete pairs)"),
         ("no pair", "| Arm | 0 | not measured |"),
         ("changed plan", "**REJECTED** (POST-HOC)"),
@@ -259,6 +262,77 @@ def test_every_arm_above_a_trivial_predictor_is_said_first() -> None:
     summary = rendered().split("## Phase 0")[0]
     assert "Every condition has higher validation MSE than 3 of the 5 reference" in summary
     assert "affine 2 params (0.00955996)" in summary
+
+
+def test_the_summary_fits_a_screen(text: str) -> None:
+    """At a hundred characters a line no more than fifty lines."""
+    summary = text.split("\n## ")[1]
+    lines = [-(-len(line) // 100) for line in summary.splitlines()]
+    assert sum(max(1, n) for n in lines) <= 50
+
+
+def test_the_sections_of_the_report_are_all_there(text: str) -> None:
+    """Every section of a report stands in its place, whatever has run."""
+    titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    phases = [title for title in titles if title.startswith("Phase ")]
+    assert titles[: 1 + len(phases)] == ["Executive summary", *phases]
+    assert [t for t in titles[1 + len(phases) :] if t != "Gates"] == [
+        "Key findings",
+        "Hypothesis assessment",
+        "Possible explanations",
+        "Recommendations",
+        "Experimental setup",
+        "Job details",
+        "Completeness",
+        "Deviations",
+        "Conclusion",
+        "How to read a verdict",
+        "Files and artifacts",
+        "How to reproduce",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "direction", "said"),
+    [
+        (1.4, "minimize", "Every condition has lower loss than the reference predictor zero"),
+        (0.5, "minimize", "Every condition has higher loss than 1 of the 1 reference predictors: "),
+        (1.4, "maximize", "Every condition has lower loss than 1 of the 1 reference predictors: "),
+        (0.985, "minimize", "Lower loss is resolved for some conditions, not for all: zero"),
+        (1.0, "minimize", "No condition is resolved to have lower loss than zero (1.00000)"),
+    ],
+)
+def test_where_training_stands_is_said_first(value: float, direction: Direction, said: str) -> None:
+    """Before any answer, and with what it means for the way on."""
+    effect = 0.97 if value == 0.985 else 1.003
+    given = report(beside(table(scaled(effect)), value), direction=direction)
+    text = render_report(given, [TEMPLATES])
+    summary = text.split("\n## ")[1]
+    assert said in summary.partition("**Answer.**")[0]
+    cleared = said.startswith("Every condition has lower") == (direction == "minimize")
+    advised = "No condition clears the predictor zero, which needs no training" in text
+    assert advised != (cleared or "some conditions" in said)
+
+
+def beside(results: ResultTable, value: float) -> ResultTable:
+    """The results with a predictor of that value on the same data."""
+    measured = {"loss": {"zero": Measurement(value, 0.001, 100)}}
+    rows = tuple(dataclasses.replace(row, references=measured) for row in results.rows)
+    return dataclasses.replace(results, rows=rows)
+
+
+def test_a_large_phase_is_cut_to_what_is_missing() -> None:
+    """Many seeds become ranges, and of many conditions only those with holes have a line."""
+    names = [f"c{n}" for n in range(30)]
+    planned = tuple((name, seed) for name in names for seed in range(40))
+    holes = tuple(Hole("c7", seed, HoleReason.FAILED, "lost") for seed in (3, 4, 9))
+    gone = {(hole.condition, hole.seed) for hole in holes}
+    rows = tuple(run(*of, 1.0) for of in planned if of not in gone)
+    matrix = completeness(ResultTable("sweep", planned, rows, holes))
+    assert [line.condition for line in matrix.lines] == ["c7"]
+    assert matrix.lines[0].cells == ("0-2, 5-8, 10-39", "3-4, 9", "", "")
+    assert matrix.whole == 29
+    assert [gap.seeds for gap in gaps(holes)] == [(3, 4, 9)]
 
 
 def test_tables_are_whole(text: str) -> None:

@@ -72,18 +72,34 @@ class Paired:
             for arm, cell in zip(table[0][1:], cells, strict=True):
                 if "times" in cell:  # far away only a multiple is printed
                     continue
-                x = np.array(list(self.s.values[arm].values()))
-                measured = self.s.results[arm]["references"][self.s.metric][title]
-                se, count = measured["standard_error"], measured["count"]
-                difference, own = x.mean() - measured["value"], stats.sem(x)
-                total = own**2 + se**2
-                df = total**2 / (own**4 / (len(x) - 1) + se**4 / (count - 1))
-                half = stats.t.ppf(1 - self.s.alpha / 2, df) * np.sqrt(total)
+                name = next(n for n in self.predictors() if n.replace("_", " ") == title)
+                measured = self.s.results[arm]["references"][self.s.metric][name]
                 percent = 100 / abs(measured["value"])
-                expected = [difference, difference - half, difference + half]
-                self.checker.numbers(
-                    f"{self.s.phase} {title}", cell, [percent * value for value in expected]
-                )
+                expected = [percent * value for value in self._distance(arm, name)]
+                self.checker.numbers(f"{self.s.phase} {title}", cell, expected)
+
+    def _distance(self, arm: str, predictor: str) -> tuple[float, float, float]:
+        """Mean minus predictor, and its interval (Welch-Satterthwaite)."""
+        x = np.array(list(self.s.values[arm].values()))
+        measured = self.s.results[arm]["references"][self.s.metric][predictor]
+        se, count = measured["standard_error"], measured["count"]
+        difference, own = float(x.mean() - measured["value"]), float(stats.sem(x))
+        total = own**2 + se**2
+        df = total**2 / (own**4 / (len(x) - 1) + se**4 / (count - 1))
+        half = float(stats.t.ppf(1 - self.s.alpha / 2, df) * np.sqrt(total))
+        return difference, difference - half, difference + half
+
+    def predictors(self) -> list[str]:
+        """Names of the reference predictors, from high to low."""
+        measured = next(iter(self.s.results.values()))["references"].get(self.s.metric, {})
+        return sorted(measured, key=lambda name: -float(measured[name]["value"]))
+
+    def sides(self, predictor: str) -> set[str]:
+        """Where the arms' intervals lie: above the predictor, below, or across it."""
+        intervals = [self._distance(arm, predictor)[1:] for arm in self.s.values]
+        return {
+            "above" if low > 0 else "below" if high < 0 else "across" for low, high in intervals
+        }
 
     def _further(self, table: Table) -> None:
         for name, *cells in table[1:]:

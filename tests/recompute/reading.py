@@ -38,6 +38,13 @@ class Checker:
             if not ok:
                 self.wrong.append(f"{where}: {text} is printed, {value!r} recomputed")
 
+    def hours(self, where: str, printed: str, expected: float) -> None:
+        """Hours, of which those below a thousandth are printed as such."""
+        if printed.startswith("<"):
+            self.equal(where, 0 < expected < float(printed[1:]), True)
+        else:
+            self.numbers(where, printed, [expected])
+
     def equal(self, where: str, printed: object, expected: object) -> None:
         """A word or a count."""
         self.checked += 1

@@ -1,0 +1,1 @@
+"""RESULTS.html in a real browser: headless Chromium, spoken to over a pipe."""
