@@ -180,9 +180,11 @@ class Assessment:
     def _sides(self, phase: Paired, name: str, found: tuple[str, ...]) -> None:
         c, r = phase._pairs(name)
         m = phase._margin(phase.s.margin)
-        for (said, p, p_flip), shift, alternative in (
-            (found[:3], m, "greater"), (found[3:], -m, "less"),
-        ):  # fmt: skip
+        sides: tuple[tuple[tuple[str, ...], float, Literal[greater, less]], ...] = (
+            (found[:3], m, "greater"),
+            (found[3:], -m, "less"),
+        )
+        for (said, p, p_flip), shift, alternative in sides:
             same = np.array_equal(c, r)  # without spread the margin is infinitely far away
             test = None if same else stats.ttest_rel(c + shift, r, alternative=alternative)
             one_sided = float(test.pvalue) if test else 0.0
