@@ -7,7 +7,7 @@ import json
 from pipeline.state import RunStatus, TaskState
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
-from tests.pipeline.conftest import Cli, state_of
+from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import hold, release, set_profile
 from tests.slurm.looks import (
     accounted,
@@ -19,10 +19,8 @@ from tests.slurm.looks import (
 )
 
 
-def test_tasks_on_a_lost_node_are_seen_as_slurm_sees_them(
-    study: Workspace, cluster: Cluster, cli: Cli
-) -> None:
-    """The one that Slurm requeues waits again, the other is NODE_FAIL; neither is called done."""
+def test_tasks_on_a_lost_node_go_on_elsewhere(study: Workspace, cluster: Cluster, cli: Cli) -> None:
+    """The one that Slurm requeues waits; the other is tried again by us, without that node."""
     set_profile(study, stack_size=1)
     hold(study)
     assert cli("advance").returncode == 0
@@ -36,13 +34,16 @@ def test_tasks_on_a_lost_node_are_seen_as_slurm_sees_them(
     wait_for(lambda: lost not in queue(cluster) and nodes_of(cluster).get(again) != node)
     wait_for(lambda: accounted(cluster, lost) == ["NODE_FAIL"])
 
-    cli("advance")
+    told = cli("advance")
 
-    _, job = only_job(study)
-    assert job.tasks[0].state is TaskState.QUEUED
-    assert job.tasks[1].scheduler_state == "NODE_FAIL"
-    assert job.tasks[1].node == node
-    assert RunStatus.DONE not in {run.status for run in state_of(study).runs.values()}
+    assert "node failure: 1 run tried again on another node" in told.stdout
+    state = state_of(study)
+    first, second = sorted(state.jobs.values(), key=lambda job: len(job.tasks), reverse=True)
+    assert first.tasks[0].state is TaskState.QUEUED
+    assert (first.tasks[1].scheduler_state, first.tasks[1].node) == ("NODE_FAIL", node)
+    assert set(state.bad_nodes) == {node}
+    assert second.excluded == (node,)
+    assert RunStatus.DONE not in {run.status for run in state.runs.values()}
 
 
 def test_a_preempted_task_is_requeued_and_every_run_is_done_once(
@@ -71,3 +72,34 @@ def test_a_preempted_task_is_requeued_and_every_run_is_done_once(
     finished = [event["run"] for event in map(json.loads, journal) if event.get("to") == "done"]
     assert sorted(finished) == sorted(runs)
     assert accounted(cluster, job_id) == ["COMPLETED", "COMPLETED"]
+    tasks = state_of(study).jobs[next(iter(state_of(study).attempts().values()))[0][0]].tasks
+    assert {start.scheduler_state for task in tasks for start in task.earlier} == {"PREEMPTED"}
+    spent = json.loads(cli("status", "--json").stdout)["ledger"]
+    assert spent[0]["preempted"] > 0
+
+
+def test_a_time_limit_is_resumed_to_the_same_result(
+    study: Workspace, cluster: Cluster, cli: Cli
+) -> None:
+    """Slurm ends the job in the middle of training; the next one goes on from its checkpoint."""
+    edit(study, "steps = 3", "steps = 40")
+    hold(study)
+    assert cli("advance").returncode == 0
+    wait_until_training(study, 1)
+    job_id, _ = only_job(study)
+    cluster.run("scontrol", "update", f"jobid={job_id}", "EndTime=now+1seconds")
+    wait_for(lambda: accounted(cluster, job_id) == ["TIMEOUT"], 90)
+
+    told = cli("advance")
+    release(study)
+    done = cli("advance", "--watch")
+
+    assert "time limit: 2 runs resumed with 30 min" in told.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    details = [
+        json.loads(path.read_text(encoding="utf-8"))["details"]
+        for path in study.runs_dir.glob("pilot/*/result.json")
+    ]
+    assert max(detail["resumed_from_step"] for detail in details) > 0
+    assert {detail["total"] for detail in details} == {sum(1 / (1 + s) for s in range(41))}
+    assert {run.tries for run in state_of(study).runs_of("pilot").values()} == {2}
