@@ -32,6 +32,7 @@ bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m benchmarks.cli
 	$(BIN)/python -m benchmarks.validity
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.train
 
 figures: $(READY)  ## the pictures of the README
 	$(BIN)/python -m benchmarks.figures

@@ -5,22 +5,31 @@ from dataclasses import replace
 
 from pipeline.analysis.alternatives import analyse_alternatives
 from pipeline.analysis.confirm import analyse_confirm
+from pipeline.analysis.diagnostics import analyse_diagnostics
 from pipeline.analysis.multiseed import analyse_multiseed
 from pipeline.analysis.pilot import analyse_pilot
 from pipeline.analysis.sweep import Axis, SweepAnalysis, SweepDesign, analyse_sweep
 from pipeline.analysis.table import AnalysisPlan, Hypothesis, ResultTable, metric_label
 from pipeline.cells import short_names
 from pipeline.plan import valid
+from pipeline.recordings import read_recordings
 from pipeline.report_input import PhaseAnalysis
 from pipeline.state import State
 from pipeline.study import Study
 from pipeline.study_file import ConditionsPhase, ConfirmPhase, SweepPhase
+from pipeline.workspace import Workspace
 
 
 def analyse_phase(
-    study: Study, state: State, tables: Mapping[str, ResultTable], name: str
+    workspace: Workspace,
+    study: Study,
+    state: State,
+    tables: Mapping[str, ResultTable],
+    name: str,
 ) -> PhaseAnalysis:
-    """Analyse a phase whose results are in; a confirmation also looks at its sweep's.
+    """Analyse a phase whose results are in.
+
+    A confirmation also looks at its sweep's results, diagnostics at the files that runs left.
 
     Raises:
         PipelineError: the results cannot be compared with each other.
@@ -36,6 +45,8 @@ def analyse_phase(
         return analyse_confirm(table, plan, hypothesis, sweep_of(study, tables[phase.of]))
     if phase.kind == "pilot":
         return analyse_pilot(table, plan.metric)
+    if phase.kind == "diagnostics":
+        return analyse_diagnostics(table, plan, *read_recordings(workspace, table))
     hypotheses = phase_hypotheses(study, state, name)
     if phase.kind == "alternatives":
         return analyse_alternatives(table, plan, hypotheses)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.alarms import alarms_of
 from pipeline.analyse import all_hypotheses, analyse_phase, plan_of
-from pipeline.analysis.diagnostics import analyse_diagnostics
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import HoleReason, ResultTable, RunRow
 from pipeline.cells import cell_label
@@ -14,7 +13,6 @@ from pipeline.collect import table_of
 from pipeline.curves import curves_of
 from pipeline.ledger import ledger
 from pipeline.plan import valid
-from pipeline.recordings import read_recordings
 from pipeline.report_input import (
     ConditionInfo,
     Cost,
@@ -22,7 +20,6 @@ from pipeline.report_input import (
     GateInfo,
     JobInfo,
     LedgerLine,
-    PhaseAnalysis,
     PhaseInfo,
     PhaseStatus,
     PlanSeal,
@@ -101,7 +98,7 @@ def _phase(
         title=_title(name, phase.kind),
         status=PhaseStatus.COMPLETE if complete else _status(state, table),
         table=table,
-        analysis=_analysis(workspace, study, state, tables, name) if complete else None,
+        analysis=analyse_phase(workspace, study, state, tables, name) if complete else None,
         part_of=phase.of if isinstance(phase, ConfirmPhase) else None,
         awaits=state.phases[name].awaits,
         selection=_selection(study, state, name),
@@ -114,19 +111,6 @@ def _phase(
         begun_unfrozen=_begun_unfrozen(state, name),
         gates=_gates(state, name, complete=complete),
     )
-
-
-def _analysis(
-    workspace: Workspace,
-    study: Study,
-    state: State,
-    tables: Mapping[str, ResultTable],
-    name: str,
-) -> PhaseAnalysis:
-    if study.file.phases[name].kind == "diagnostics":
-        recordings, unrecorded = read_recordings(workspace, tables[name])
-        return analyse_diagnostics(tables[name], plan_of(study), recordings, unrecorded)
-    return analyse_phase(study, state, tables, name)
 
 
 def _gates(state: State, phase: str, *, complete: bool) -> tuple[GateInfo, ...]:

@@ -39,21 +39,36 @@ def read_recordings(
     that could be read is left out.
     """
     found: dict[str, dict[int, Recording]] = {name: {} for name in table.conditions}
-    left_out = []
-    first: tuple[Recording, str] | None = None
+    left_out: list[Unrecorded] = []
+    first: _Named | None = None
+    mates: dict[str, _Named] = {}
     for row in table.rows:
         try:
             recording = _read(workspace, row)
-            first = first or (recording, row.run_id)
-            mate = next(iter(found[row.condition].values()), recording)
-            other = recording.departure(first[0]) or recording.other_labels(mate, recording.labels)
-            if other is not None:
-                raise RecordingError(f"its {other} is another than that of {first[1]}")
+            named = (recording, row.run_id)
+            _compare(named, first or named, mates.get(row.condition, named))
         except RecordingError as error:
             left_out.append(Unrecorded(row.condition, row.seed, row.run_id, str(error)))
-        else:
-            found[row.condition][row.seed] = recording
+            continue
+        first = first or named
+        mates.setdefault(row.condition, named)
+        found[row.condition][row.seed] = recording
     return found, tuple(left_out)
+
+
+_Named = tuple[Recording, str]
+"""With the id of its run."""
+
+
+def _compare(ours: _Named, first: _Named, mate: _Named) -> None:
+    """Runs share probes and steps, those of one condition their ways to mine as well."""
+    departures = (
+        (first[1], ours[0].departure(first[0])),
+        (mate[1], ours[0].other_labels(mate[0], LABELS)),
+    )
+    for run_id, what in departures:
+        if what is not None:
+            raise RecordingError(f"its {what} is another than that of {run_id}")
 
 
 def _read(workspace: Workspace, row: RunRow) -> Recording:

@@ -109,10 +109,8 @@ def estimate_of(finding: Finding) -> Markup:
 def interval_of(finding: Finding) -> Markup:
     """Return the interval of a finding that was tested."""
     assert finding.interval is not None
-    low, high = (
-        markdown.signed(end, _error(finding))
-        for end in (finding.interval.low, finding.interval.high)
-    )
+    ends = (finding.interval.low, finding.interval.high)
+    low, high = (markdown.signed(end, _error(finding)) for end in ends)
     return Markup(f"[{low}, {high}]")
 
 

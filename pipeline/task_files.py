@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline import claim
 from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec
 from pipeline.results import CodePlace, RunEntry, TaskFile
@@ -15,7 +16,7 @@ from pipeline.snapshot import Snapshot
 def written_submission(
     site: Site, phase: str, token: str, tasks: Sequence[TaskSpec], snapshot: Snapshot
 ) -> Submission:
-    """Write the files of a submission: one per task, and config.json for every run.
+    """Write the files of a submission: one per task, and for every run its config and grant.
 
     A power cut may take them back: then the tasks fail and are submitted anew, with new files.
     """
@@ -28,6 +29,7 @@ def written_submission(
         write_atomic(files[-1], content.model_dump_json(indent=1).encode(), durable=False)
         for run in task.runs:
             _write_config(workspace.run_dir(run.key) / "config.json", run)
+            claim.grant(workspace.run_dir(run.key), token)
     return Submission(
         token=token,
         name=f"{study}-{phase}-{token}",

@@ -112,7 +112,11 @@ class RecordingOutcome(TrainingOutcome, Protocol):
 
     @property
     def artefacts(self) -> Mapping[str, str]:
-        """Files of results that the trainer left in the run's folder: what it is -> file name."""
+        """Files of results that the trainer left in the run's folder: what it is -> file name.
+
+        A phase of kind diagnostics takes the file called "diagnostics", an archive of arrays as
+        `pipeline.analysis.recording` describes it; the config key of that name asks for it.
+        """
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.claim import Claim, SupersededError, claim
 from pipeline.digest import digest_of
 from pipeline.files import write_atomic
 from pipeline.provenance import node_name, versions
@@ -71,7 +72,8 @@ class _Run:
 class _Context:
     """Progress reports and the stop flag (satisfies `TrainingContext`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Mapping[str, Claim]) -> None:
+        self._claims = claims
         self._stop = False
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
@@ -79,6 +81,7 @@ class _Context:
     def report(
         self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
     ) -> None:
+        self._claims[run.run_id].check()
         record = {**values, "step": step, "total_steps": total_steps, "time": time.time()}
         try:
             with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -98,13 +101,18 @@ class _Context:
 def run_task(workspace_root: str, task_file: str) -> None:
     """Train one task; the function that submitit calls in the job.
 
+    A task whose place another attempt has taken ends without a word in any run's folder.
+
     Raises:
         TaskFailedError: a run failed or was stopped; each has a failure.json that says why.
     """
     workspace = Workspace(Path(workspace_root))
     task = TaskFile.model_validate_json(Path(task_file).read_bytes())
     os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # read when torch is first imported
-    _Task(workspace, task).train()
+    try:
+        _Task(workspace, task).train()
+    except SupersededError as error:
+        _say(f"superseded: {error}; this attempt ends and writes nothing")
 
 
 class _Task:
@@ -123,15 +131,18 @@ class _Task:
         self._folders = {
             entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
         }
+        self._claims = {run: claim(folder, task.token) for run, folder in self._folders.items()}
         self._open = {entry.run_id: entry for entry in task.runs}
         self._failures: list[str] = []
-        self._context = _Context()
+        self._context = _Context(self._claims)
         self._started = datetime.now(UTC)
 
     def train(self) -> None:
         """Train all runs; whatever happens, every run ends with a result or a failure."""
         try:
             self._train()
+        except SupersededError:
+            raise
         except BaseException as error:
             for run_id in list(self._open):
                 self._fail(run_id, f"{type(error).__name__}: {error}")
@@ -229,6 +240,7 @@ class _Task:
         self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
 
     def _write(self, run_id: str, name: str, text: str) -> None:
+        self._claims[run_id].check()
         write_atomic(self._folders[run_id] / name, text.encode())
 
 

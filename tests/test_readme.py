@@ -66,8 +66,10 @@ def test_make_demo_runs_the_miniature_to_its_report(tmp_path: Path) -> None:
     assert f"report:  {demo}/RESULTS.md" in printed
     report = (demo / "RESULTS.md").read_text(encoding="utf-8")
     assert "| 1 Multi-seed validation | complete | 30 of 30 |" in report
-    assert "| 2b Confirmation of the selected setting | complete | 16 of 16 |" in report
-    assert "| 3 Alternatives | complete | 32 of 32 |" in report
+    assert "| 2 Diagnostics | complete | 9 of 9 |" in report
+    assert "| 3b Confirmation of the selected setting | complete | 16 of 16 |" in report
+    assert "| 4 Alternatives | complete | 32 of 32 |" in report
+    assert "counts for no diagnostic" not in report
     assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 7
     for figure in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", report):
         assert (demo / figure).read_text(encoding="utf-8").startswith("<?xml")

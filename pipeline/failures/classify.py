@@ -115,15 +115,20 @@ def _was_stopped(e: Evidence) -> bool:
 
 
 def _at_its_limit(e: Evidence) -> str | None:
-    """Ran out its time, stopped by the warning signal or killed at the end."""
+    """Ran out its time, stopped by the warning signal or killed at the end.
+
+    The same signal tells of a preemption with grace: then it comes long before the limit.
+    """
     if e.message and not _was_stopped(e):
         return None
-    if e.elapsed_s is not None and e.limit_s is not None:
-        warned = e.lead_s if _was_stopped(e) else 0.0
-        if e.elapsed_s >= e.limit_s - warned - _LIMIT_SLACK_S and e.elapsed_s > _LIMIT_SLACK_S / 2:
-            return f"ran {e.elapsed_s / 60:.0f} of the {e.limit_s / 60:.0f} min it may"
-    if _was_stopped(e) and re.search(r"signal 12: asked to stop", e.traces.log):
-        return "log: signal 12 (SIGUSR2), which the scheduler sends ahead of the time limit"
+    warned = _was_stopped(e) and "signal 12: asked to stop" in e.traces.log
+    if e.elapsed_s is None or e.limit_s is None:
+        signal = "log: signal 12 (SIGUSR2), which the scheduler sends ahead of the time limit"
+        return signal if warned else None
+    lead_s = e.lead_s if _was_stopped(e) else 0.0
+    late = e.elapsed_s >= e.limit_s - lead_s - _LIMIT_SLACK_S
+    if late and (warned or e.elapsed_s > _LIMIT_SLACK_S / 2):
+        return f"ran {e.elapsed_s / 60:.0f} of the {e.limit_s / 60:.0f} min it may"
     return None
 
 
@@ -194,7 +199,7 @@ RULES: tuple[Rule, ...] = (
     Rule(_F.CANCELLED_BY_USER, _state("CANCELLED"), _SLURM + ": CANCELLED by UID"),
     Rule(_F.CANCELLED_BY_USER, _logged(r"CANCELLED AT \S+ \*\*\*"), "slurmstepd"),
     Rule(_F.TIME_LIMIT, _at_its_limit, "--signal=USR2@lead; our own clock"),
-    Rule(_F.PREEMPTED, _asked_to_end("slurm"), _SLURM + ": grace time, then SIGTERM"),
+    Rule(_F.PREEMPTED, _asked_to_end("slurm"), _SLURM + ": --signal, grace time, SIGTERM"),
     Rule(_F.CANCELLED_BY_USER, _asked_to_end("local"), "SIGTERM on a machine without preemption"),
     Rule(_F.CODE_ERROR, _said(_EXCEPTION), "the worker names the exception first"),
     Rule(_F.IMPORT_ERROR, _logged(_IMPORT), "Python, bash, slurmstepd"),

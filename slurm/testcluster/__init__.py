@@ -10,6 +10,7 @@ before anything is installed. What lies where:
     folder.py         where everything lies in the cluster's folder
     configuration.py  templates/ -> the configuration files
     daemons.py        how each daemon is started and when it is ready
+    memory.py         memory limits that bite: by cgroups, or by sampling
     processes.py      start, identify, signal and end processes of ours, and of no one else
     packages.py       what must be installed, and installing it
 """

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from slurm.testcluster import processes
+from slurm.testcluster import memory, processes
 from slurm.testcluster.configuration import configure, user_name
 from slurm.testcluster.daemons import NODE_VARIABLE, Daemon, daemons_of, environment, succeeds
 from slurm.testcluster.errors import ClusterError
@@ -66,7 +66,8 @@ class Cluster:
                 daemon.start()
                 if daemon.name == "slurmctld" and settings.accounting:
                     self._make_accounts()
-            wait_until(self._nodes_answer, "all nodes answer", _NODES_S, self.daemon("node1").log)
+            first = self.daemon(settings.node_names[0])
+            wait_until(self._nodes_answer, "all nodes answer", _NODES_S, first.log)
 
     def down(self, *, wipe: bool = False) -> None:
         """Cancel its jobs, stop its daemons and whatever jobs left behind.
@@ -83,6 +84,8 @@ class Cluster:
                 for daemon in reversed(daemons):
                     daemon.stop()
                 processes.kill(self._left_behind())
+                if settings.enforce_memory:
+                    memory.clear_up(settings.node_names)
             if wipe:
                 shutil.rmtree(self.folder.root)
 

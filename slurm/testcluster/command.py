@@ -46,6 +46,12 @@ def up(arguments: list[str] | None = None) -> int:
         default=unset,
         help="no database: sacct is disabled and nothing has limits",
     )
+    parser.add_argument(
+        "--enforce-memory",
+        action="store_true",
+        default=unset,
+        help="kill jobs that take more memory than they asked for",
+    )
     parser.add_argument("--no-install", action="store_true", help="install nothing")
     knobs = vars(parser.parse_args(arguments))
     root, install = knobs.pop("dir"), not knobs.pop("no_install")

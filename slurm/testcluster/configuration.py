@@ -9,6 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from slurm.testcluster import memory
+
 if TYPE_CHECKING:
     from slurm.testcluster.folder import Folder
     from slurm.testcluster.settings import Settings
@@ -57,12 +59,14 @@ def _values(folder: Folder, settings: Settings) -> dict[str, str | int]:
         "mariadb_port": settings.mariadb_port,
         "node_ports": f"[{settings.first_node_port}-{last_port}]" if several else last_port,
         "nodes": settings.nodes,
+        "node_prefix": settings.node_prefix,
         "cpus": settings.cpus,
         "memory_mb": settings.memory_mb,
         "gpus": settings.gpus,
         "gpu_files": f"{folder.gpu}/nvidia[0-{settings.gpus - 1}]",
         "max_array_size": settings.max_array_size,
         "submit_limit": SUBMIT_LIMIT,
+        **memory.configuration(enforced=settings.enforce_memory),
     }
 
 

@@ -35,6 +35,8 @@ class Settings:
     """False: no database, sacct is disabled, no account or QOS has limits."""
     max_array_size: int = 1001
     """Slurm's MaxArraySize: the highest array index plus one."""
+    enforce_memory: bool = False
+    """True: a job that takes more memory than it asked for is killed."""
     port: int = 0
     """First of a block of ports; 0 chooses a free block."""
 
@@ -74,9 +76,14 @@ class Settings:
         return self.port + _PORTS_BEFORE_NODES
 
     @property
+    def node_prefix(self) -> str:
+        """What stands before a node's number; cgroups are named after nodes, one per machine."""
+        return f"node{self.port}-" if self.enforce_memory else "node"
+
+    @property
     def node_names(self) -> tuple[str, ...]:
         """node1, node2, ..."""
-        return tuple(f"node{number}" for number in range(1, self.nodes + 1))
+        return tuple(f"{self.node_prefix}{number}" for number in range(1, self.nodes + 1))
 
     def with_free_ports(self) -> Settings:
         """These settings with a block of ports that nobody listens on.

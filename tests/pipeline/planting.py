@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from pipeline.digest import digest_of
 from pipeline.plan import plan_phase
@@ -14,6 +16,13 @@ from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
 TOKEN = "0123456789"
 Truth = Callable[[RunRecord], Mapping[str, float] | None]
 """A run's metrics; None for a run that failed."""
+Record = Callable[[RunRecord], tuple[Mapping[str, float], bytes] | None]
+"""A run's numbers that explain, and its file of arrays; None for a run that recorded nothing."""
+
+
+def _nothing(run: RunRecord) -> None:
+    del run
+
 
 WHOLE_STUDY = """\
 [study]
@@ -73,7 +82,9 @@ confirmatory = true
 """
 
 
-def planted(site: Site, truth: Truth, state: State | None = None) -> State:
+def planted(
+    site: Site, truth: Truth, state: State | None = None, record: Record = _nothing
+) -> State:
     """The state once every run has ended as the truth says, phase by phase, and was accepted.
 
     A phase that waits for a selection is planned once that is made.
@@ -82,15 +93,15 @@ def planted(site: Site, truth: Truth, state: State | None = None) -> State:
     frozen = {"frozen_plan": site.study.plan_digest(), "plan_frozen_at": "2026-01-01T00:00:00Z"}
     state = replace(state, **frozen)  # type: ignore[arg-type]
     for phase in site.study.file.phases:
-        state = _ended(site, state, phase, truth)
+        state = _ended(site, state, phase, truth, record)
         failed = any(r.status is RunStatus.FAILED for r in state.runs_of(phase).values())
-        record = replace(state.phases[phase], accepted_failed=failed)
-        state = replace(state, phases={**state.phases, phase: record})
+        accepted = replace(state.phases[phase], accepted_failed=failed)
+        state = replace(state, phases={**state.phases, phase: accepted})
         state, _ = selected(site, state, phase)
     return state
 
 
-def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
+def _ended(site: Site, state: State, phase: str, truth: Truth, record: Record) -> State:
     runs, token = dict(state.runs), TOKEN + phase
     specs = plan_phase(site.study, phase, state.selections)
     configs = {spec.key: spec.config for spec in specs}
@@ -101,9 +112,9 @@ def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
         if metrics is None:
             runs[key] = replace(ended, status=RunStatus.FAILED)
             continue
-        content = _result(key, run, metrics, token)
         folder = site.workspace.run_dir(key)
         folder.mkdir(parents=True, exist_ok=True)
+        content = _result(key, run, metrics, token, _left(folder, record(run)))
         config = {"condition": run.condition, "seed": run.seed, "config": configs[key]}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "result.json").write_bytes(content)
@@ -127,7 +138,19 @@ def _ended(site: Site, state: State, phase: str, truth: Truth) -> State:
     return replace(state, runs=runs, jobs={**state.jobs, token: job})
 
 
-def _result(key: str, run: RunRecord, metrics: Mapping[str, float], token: str) -> bytes:
+def _left(folder: Path, recorded: tuple[Mapping[str, float], bytes] | None) -> dict[str, Any]:
+    """Write a run's file of arrays; return what its result says of it."""
+    if recorded is None:
+        return {}
+    numbers, content = recorded
+    (folder / "diagnostics.npz").write_bytes(content)
+    file = {"file": "diagnostics.npz", "sha256": digest_of(content)}
+    return {"diagnostics": dict(numbers), "artefacts": {"diagnostics": file}}
+
+
+def _result(
+    key: str, run: RunRecord, metrics: Mapping[str, float], token: str, left: dict[str, Any]
+) -> bytes:
     record = {
         "study": "whole", "phase": run.phase, "run_id": key.partition("/")[2],
         "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
@@ -143,6 +166,6 @@ def _result(key: str, run: RunRecord, metrics: Mapping[str, float], token: str) 
         "data_digests": {"validation": "d" * 64}, "details": {"device": "cpu"}, "versions": {},
         "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64},
         "started_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-02T02:00:00Z",
-        "wall_s": 60.0, "device_s": 60.0, "gpu_s": 0.0,
+        "wall_s": 60.0, "device_s": 60.0, "gpu_s": 0.0, **left,
     }  # fmt: skip
     return json.dumps(record).encode()

@@ -170,7 +170,7 @@ def test_no_forbidden_word_is_said(text: str) -> None:
 def test_only_the_wording_macros_compare() -> None:
     """No other template holds a comparing word."""
     words = re.compile(r"\b(lower|higher|better|worse|best|outperform\w*|superior|inferior)\b")
-    sources = [path for path in TEMPLATES.rglob("*.j2") if path.name != "wording.md.j2"]
+    sources = [path for path in TEMPLATES.rglob("*.j2") if "wording" not in path.name]
     assert len(sources) > 5
     assert {path.name: words.findall(path.read_text()) for path in sources} == {
         path.name: [] for path in sources

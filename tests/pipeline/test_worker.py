@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.advance import advance
+from pipeline.claim import grant
 from pipeline.plan import pack, plan_phase
 from pipeline.results import TaskFile, read_failure, read_result
 from pipeline.site import Site, open_site
@@ -19,7 +20,7 @@ from pipeline.snapshot import Snapshot, take
 from pipeline.state import RunStatus
 from pipeline.task_files import task_file
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import edit
+from tests.pipeline.conftest import edit, wait_for
 
 RUN = "import sys; from pipeline.worker import run_task; run_task(sys.argv[1], sys.argv[2])"
 
@@ -196,3 +197,53 @@ def test_a_result_of_an_earlier_attempt_does_not_count(site: Site) -> None:
     step = advance(site)
 
     assert RunStatus.DONE not in {run.status for run in step.state.runs.values()}
+
+
+def held(site: Site) -> "subprocess.Popen[str]":
+    """A worker that has taken the first step of its first run, and waits there."""
+    (site.workspace.root / "hold").touch()
+    metrics = folders_of(site)["baseline"] / "metrics.jsonl"
+    worker = started(site)
+    wait_for(lambda: metrics.exists() and metrics.read_text())
+    return worker
+
+
+def folders_of(site: Site) -> dict[str, Path]:
+    """Run folders of the pilot by condition, before there are any."""
+    specs = plan_phase(site.study, "pilot")
+    return {spec.condition: site.workspace.run_dir(spec.key) for spec in specs}
+
+
+def test_an_attempt_whose_runs_were_submitted_again_writes_nothing_more(site: Site) -> None:
+    """No report, no result, no failure: what lies in the folders is the next attempt's."""
+    worker = held(site)
+    for folder in folders_of(site).values():
+        grant(folder, "an0ther")
+    (site.workspace.root / "hold").unlink()
+
+    _, errors = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0
+    assert "superseded" in errors
+    first = folders_of(site)["baseline"]
+    assert len((first / "metrics.jsonl").read_text().splitlines()) == 1
+    written = {path.name for path in site.workspace.runs_dir.glob("pilot/*/*")}
+    assert not {"result.json", "failure.json"} & written
+    late = started(site)  # as when Slurm queues a job again that it had called lost
+    assert "submitted again as an0ther" in late.communicate(timeout=60)[1]
+    assert not list(first.glob("result.json"))
+
+
+def test_of_two_starts_of_one_task_the_last_one_writes(site: Site) -> None:
+    """Slurm started it anew on another node, and the old one goes on: one result, of the new."""
+    old = held(site)
+    granted = {f: (f / "attempt.json").read_bytes() for f in folders_of(site).values()}
+    new = started(site)
+    wait_for(lambda: all((f / "attempt.json").read_bytes() != c for f, c in granted.items()))
+    (site.workspace.root / "hold").unlink()
+
+    outputs = [worker.communicate(timeout=60)[1] for worker in (old, new)]
+
+    assert (old.returncode, new.returncode) == (0, 0)
+    assert ["superseded" in output for output in outputs] == [True, False]
+    assert all((folder / "result.json").exists() for folder in folders_of(site).values())

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 HOLD = Path(__file__).with_name("hold")
-"""While this file is there, beside the workspace's copy of this one, no run takes a step more."""
+"""While this file is there, beside the workspace's copy of this one, no run takes a step more; with
+a node's name in it, none on that node."""
 
 
 class Lift(BaseModel):
@@ -31,6 +32,14 @@ class Lift(BaseModel):
     turns: int = 0
 
 
+class Record(BaseModel):
+    """What a run records beside its metrics."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = 1
+
+
 class ToyConfig(BaseModel):
     """Config of one toy run."""
 
@@ -39,12 +48,15 @@ class ToyConfig(BaseModel):
     steps: int = 5
     handicap: float = 0.0
     lift: Lift = Lift()
+    diagnostics: Record | None = None
     step_s: float = 0.0
     fail_at: int | None = None
     """Step at which the loss becomes nan."""
     crash: bool = False
     needs_mb: int = 0
-    """Memory without which the kernel kills it."""
+    """Memory without which it dies as if the kernel had killed it."""
+    takes_mb: int = 0
+    """Memory that it really takes, for a moment."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class ToyOutcome:
     references: Mapping[str, Mapping[str, ToyMeasurement]] = field(default_factory=dict)
     data_digests: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str | int | float] = field(default_factory=dict)
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Run(Protocol):
@@ -101,7 +115,8 @@ class ToyTrainer:
             config = run.config
             if config.crash:
                 raise RuntimeError(f"toy crash of {run.run_id}")
-            _take_memory(config.needs_mb)
+            _die_without(config.needs_mb)
+            _take(config.takes_mb)
             first, total = _restored(run)
             for step in range(first, config.steps + 1):
                 if context.should_stop():
@@ -112,7 +127,7 @@ class ToyTrainer:
                 total += loss
                 context.report(run, step=step, total_steps=config.steps, values={"loss": loss})
                 time.sleep(config.step_s)
-                while HOLD.exists() and not context.should_stop():
+                while _held() and not context.should_stop():
                     time.sleep(0.05)
             yield self._outcome(run, first, total)
 
@@ -124,6 +139,9 @@ class ToyTrainer:
         lift = run.config.lift
         floor = run.config.handicap + lift.height + 0.01 * lift.turns
         value = ToyMeasurement(1.0 + floor + shared + own)
+        record = run.config.diagnostics
+        if record is not None:  # numbers alone, and a file that is no archive of arrays
+            (run.directory / "diagnostics.npz").write_text(f"every {record.every} steps")
         test = ToyMeasurement(1 + floor + shared + own / 2)
         return ToyOutcome(
             run.run_id,
@@ -136,6 +154,8 @@ class ToyTrainer:
                 "resumed_from_step": first,
                 "total": total,
             },
+            diagnostics={"luck": own} if record else {},
+            artefacts={"diagnostics": "diagnostics.npz"} if record else {},
         )
 
 
@@ -148,7 +168,20 @@ def _restored(run: Run) -> tuple[int, float]:
     return saved["step"], saved["total"]
 
 
-def _take_memory(needs_mb: int) -> None:
+def _held() -> bool:
+    """Whether a test makes the runs on this node wait."""
+    try:
+        return HOLD.read_text() in ("", os.environ.get("SLURMD_NODENAME"))
+    except FileNotFoundError:
+        return False
+
+
+def _take(size_mb: int) -> None:
+    """Fill so much memory, and give it back."""
+    b"x" * (size_mb << 20)
+
+
+def _die_without(needs_mb: int) -> None:
     """Die as a process does whose cgroup is full."""
     if needs_mb > int(os.environ.get("SLURM_MEM_PER_NODE", needs_mb)):
         sys.stderr.write("kernel: oom-kill:constraint=CONSTRAINT_MEMCG,task=python\n")

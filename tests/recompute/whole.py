@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from tests.recompute.diagnostics import Diagnosed
 from tests.recompute.paired import Paired
 from tests.recompute.reading import Checker, Section
 from tests.recompute.sweep import Sweep
@@ -20,6 +21,8 @@ def recompute(root: Path) -> tuple[int, list[str]]:
         section.read()
         if section.kind == "sweep":
             Sweep(section).check()
+        elif section.kind == "diagnostics":
+            Diagnosed(section).check()
         elif section.kind != "pilot":
             Paired(section).check()
     return checker.checked, checker.wrong

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.files import write_atomic
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.errors import NotInstalledError
@@ -105,6 +106,11 @@ def _line(key: str, value: Value) -> str:
     return f"{key} = {json.dumps(value)}"
 
 
+def only_pilot(workspace: Workspace) -> None:
+    """Let the study end with its pilot."""
+    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+
+
 @contextmanager
 def closed(cluster: Cluster, partition: str = "normal") -> Iterator[None]:
     """While a partition takes jobs and starts none."""
@@ -115,9 +121,9 @@ def closed(cluster: Cluster, partition: str = "normal") -> Iterator[None]:
         cluster.run("scontrol", "update", f"partitionname={partition}", "state=up")
 
 
-def hold(workspace: Workspace) -> None:
-    """Let runs take one step and then wait, until `release`."""
-    (workspace.root / "hold").touch()
+def hold(workspace: Workspace, node: str = "") -> None:
+    """Let runs take one step and then wait, all or those on one node, until `release`."""
+    write_atomic(workspace.root / "hold", node.encode())
 
 
 def release(workspace: Workspace) -> None:

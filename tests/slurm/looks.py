@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import psutil
+
+from pipeline.results import RunResult
 from pipeline.state import JobRecord
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
@@ -18,6 +21,19 @@ def only_job(workspace: Workspace) -> tuple[str, JobRecord]:
     (job,) = state_of(workspace).jobs.values()
     assert job.job_id is not None
     return job.job_id, job
+
+
+def run_in(job: JobRecord, index: int) -> str:
+    """Key of the only run of a task."""
+    (key,) = job.tasks[index].runs
+    return key
+
+
+def results_of(workspace: Workspace, phase: str) -> dict[str, RunResult]:
+    """Every result of a phase, by the run's key."""
+    found = workspace.runs_dir.glob(f"{phase}/*/result.json")
+    results = [RunResult.model_validate_json(path.read_bytes()) for path in found]
+    return {f"{phase}/{result.run_id}": result for result in results}
 
 
 def queue(cluster: Cluster) -> dict[str, str]:
@@ -39,6 +55,18 @@ def accounted(cluster: Cluster, job_id: str, *options: str) -> list[str]:
         f"--jobs={job_id}", "--format=State",
     )  # fmt: skip
     return [line.split()[0] for line in text.splitlines()]
+
+
+def processes_of(workspace: Workspace) -> list[tuple[psutil.Process, dict[str, str]]]:
+    """Processes whose command lines name the workspace, with their environments."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(workspace.root) in " ".join(process.cmdline()):
+                found.append((process, process.environ()))
+        except psutil.Error:
+            continue
+    return found
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:

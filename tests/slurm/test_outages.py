@@ -9,9 +9,10 @@ import pytest
 from pipeline.state import RunStatus, State
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
+from slurm.testcluster.daemons import NODE_VARIABLE
 from tests.pipeline.conftest import Cli, state_of
 from tests.slurm.conftest import hold, release, set_profile, temporary_cluster, use
-from tests.slurm.looks import only_job, queue, wait_for, wait_until_training
+from tests.slurm.looks import only_job, processes_of, queue, wait_for, wait_until_training
 
 
 def done_at_the_first_try(state: State) -> bool:
@@ -68,11 +69,22 @@ def test_a_job_whose_sbatch_timed_out_is_adopted_not_submitted_again(
 def test_a_study_completes_while_accounting_is_down(
     study: Workspace, cluster: Cluster, cli: Cli
 ) -> None:
-    """slurmdbd is killed: sacct fails at every look, and results decide all the same."""
+    """sacct fails at every look: slurmctld still tells of a killed task, and results decide."""
     cluster.daemon("slurmdbd").kill()
+    hold(study)
+    assert cli("advance").returncode == 0
+    wait_until_training(study)
+    for process, environment in processes_of(study):
+        if NODE_VARIABLE in environment and process.name().startswith("python"):
+            process.kill()
+    wait_for(lambda: not queue(cluster))
+    release(study)
+    (task,) = only_job(study)[1].tasks
+    assert "failed: killed without a trace" in cli("why", task.runs[0]).stdout
 
     assert cli("advance", "--watch").returncode == 0
-    assert done_at_the_first_try(state_of(study))
+    tries = {(run.phase, run.status, run.tries) for run in state_of(study).runs.values()}
+    assert tries == {("pilot", RunStatus.DONE, 2), ("multiseed", RunStatus.DONE, 1)}
 
 
 def test_a_study_completes_without_accounting_in_arrays_of_four(

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 
-from pipeline.results import RunResult
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import closed, set_profile
-from tests.slurm.looks import only_job, queue, wait_for
+from tests.slurm.looks import only_job, queue, results_of, wait_for
 
 TASKS = 1_000
-
-
-def results(workspace: Workspace, phase: str) -> list[RunResult]:
-    """Every result of a phase."""
-    found = workspace.runs_dir.glob(f"{phase}/*/result.json")
-    return [RunResult.model_validate_json(path.read_bytes()) for path in found]
 
 
 def test_edits_to_the_code_while_queued_change_nothing(
@@ -37,7 +30,7 @@ def test_edits_to_the_code_while_queued_change_nothing(
     assert done.returncode == 0, done.stdout + done.stderr
     losses, digests = {}, {}
     for phase in ("pilot", "multiseed"):
-        found = results(study, phase)
+        found = results_of(study, phase).values()
         losses[phase] = [result.metrics["loss"].value for result in found]
         (digests[phase],) = {result.code.source_digest for result in found}
     assert max(losses["pilot"]) < 2

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import psutil
+import pytest
 
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.daemons import NODE_VARIABLE
-from tests.pipeline.conftest import Cli, state_of
+from tests.pipeline.conftest import Cli, edit, state_of
 from tests.slurm.conftest import hold, release
-from tests.slurm.looks import queue, wait_for, wait_until_training
+from tests.slurm.looks import processes_of, queue, wait_for, wait_until_training
 
 CHAIN_S = 120
 
 
-def on_the_submitting_side(workspace: Workspace) -> list[str]:
-    """Command lines of the study's processes that run outside every job."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words, environment = process.cmdline(), process.environ()
-        except psutil.Error:
-            continue
-        if str(workspace.root) in " ".join(words) and NODE_VARIABLE not in environment:
-            found.append(" ".join(words))
-    return found
+def outside_all_jobs(workspace: Workspace) -> list[psutil.Process]:
+    """The study's processes on the submitting side."""
+    return [process for process, seen in processes_of(workspace) if NODE_VARIABLE not in seen]
 
 
 def ended(workspace: Workspace) -> str | None:
@@ -42,7 +35,7 @@ def test_one_command_carries_the_study_to_its_report_with_nothing_left_behind(
     hold(study)
     assert cli("advance", "--auto").returncode == 0
     wait_until_training(study)
-    assert on_the_submitting_side(study) == []
+    assert outside_all_jobs(study) == []
     release(study)
 
     wait_for(lambda: ended(study) is not None, CHAIN_S)
@@ -68,3 +61,17 @@ def test_cancel_ends_the_chain_too(study: Workspace, cluster: Cluster, cli: Cli)
     wait_for(lambda: not queue(cluster))
     assert ended(study) == "cancelled with `pipeline cancel`"
     assert "auto: ended: cancelled" in cli("status").stdout
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_failed_phase_ends_the_chain(study: Workspace, cli: Cli) -> None:
+    """The last follow-up leaves the reason, and status says what a person has to look at."""
+    edit(study, "config.handicap = 0.5", "config.crash = true")
+    cli("advance", "--auto")
+
+    wait_for(lambda: ended(study) is not None, CHAIN_S)
+
+    assert "the study needs a person: pilot/" in (ended(study) or "")
+    status = cli("status")
+    assert status.returncode == 3
+    assert "`pipeline advance --auto` begins anew" in status.stdout
