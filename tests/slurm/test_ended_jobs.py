@@ -95,6 +95,9 @@ def test_a_preempted_task_is_requeued_and_every_run_is_done_once(
     assert {(run.status, run.tries) for run in runs.values()} == {(RunStatus.DONE, 1)}
     assert sorted(finished(study)) == sorted(runs)
     assert accounted(cluster, job_id) == ["COMPLETED", "COMPLETED"]
+    (job,) = [job for job in state_of(study).jobs.values() if job.job_id == job_id]
+    assert {start.scheduler_state for task in job.tasks for start in task.earlier} == {"PREEMPTED"}
+    assert json.loads(cli("status", "--json").stdout)["ledger"][0]["preempted"] > 0
 
 
 def test_a_task_preempted_with_grace_goes_on_from_its_checkpoint(
