@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -180,7 +180,7 @@ class Assessment:
     def _sides(self, phase: Paired, name: str, found: tuple[str, ...]) -> None:
         c, r = phase._pairs(name)
         m = phase._margin(phase.s.margin)
-        sides: tuple[tuple[tuple[str, ...], float, Literal[greater, less]], ...] = (
+        sides: tuple[tuple[tuple[str, ...], float, Literal["greater", "less"]], ...] = (
             (found[:3], m, "greater"),
             (found[3:], -m, "less"),
         )
