@@ -130,7 +130,7 @@ def test_identical_arms_give_no_finding(site: Site) -> None:
 def test_explanations_are_hypotheses_tied_to_a_finding(site: Site) -> None:
     """Only for what stands out, each with its numbers; without the phase there is none."""
     text = reported(site, planted_truth(site))
-    offered = text.split("## Explanations")[1].split("\n## ")[0]
+    offered = text.split("## Possible explanations")[1].split("\n## ")[0]
     bullets = re.findall(r"^- .*$", offered, re.MULTILINE)
     assert len(bullets) >= 4
     for line in bullets:
