@@ -17,11 +17,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)
-def same_import_path() -> Iterator[None]:
-    """Loading a trainer adds its workspace to sys.path; the next test begins without it."""
+def same_imports() -> Iterator[None]:
+    """Loading a trainer leaves its workspace on sys.path and its module loaded: not for the next."""
     before = list(sys.path)
+    sys.modules.pop("toy", None)
     yield
     sys.path[:] = before
+    sys.modules.pop("toy", None)
 
 
 @pytest.fixture
