@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 @pytest.fixture(autouse=True)
 def same_imports() -> Iterator[None]:
-    """Loading a trainer leaves its workspace on sys.path and its module loaded: not for the next."""
+    """Loading a trainer changes sys.path and sys.modules; no test inherits that."""
     before = list(sys.path)
     sys.modules.pop("toy", None)
     yield

@@ -29,7 +29,7 @@ def test_a_run_out_of_memory_is_tried_again_with_more_and_succeeds(
         wait_for(lambda: not queue(cluster))
         wait_for(lambda: "failed: host out of memory" in cli("why", key).stdout)
         why = cli("why", key).stdout
-        words = "a step of the job was OUT_OF_MEMORY" if by_cgroups() else "job memory limit"
+        words = "cgroup out-of-memory handler" if by_cgroups() else "job memory limit"
         assert words in why
 
         done = cli("advance", "--watch")
