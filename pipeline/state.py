@@ -332,7 +332,7 @@ class State:
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)
-    """Submissions by token."""
+    """Submissions by token, in the order they were made."""
     bad_nodes: dict[str, BadNode] = field(default_factory=dict)
     follow_up: FollowUpRecord | None = None
 

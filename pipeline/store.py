@@ -129,14 +129,14 @@ def _seal_of(content: bytes) -> str:
 
 
 def encode(state: State) -> bytes:
-    """JSON with one record a line, maps sorted by key, defaults left out.
+    """JSON with one record a line, runs sorted by key, jobs as submitted, defaults left out.
 
     One line a record keeps 10,000 runs readable, and lets grep and diff speak of runs.
     """
     tables: list[tuple[str, Mapping[str, object]]] = [
         ("phases", state.phases),  # in the study's order, which is the order they run in
         ("runs", dict(sorted(state.runs.items()))),
-        ("jobs", dict(sorted(state.jobs.items()))),
+        ("jobs", state.jobs),  # as submitted: two of one second have no other order
         ("bad_nodes", dict(sorted(state.bad_nodes.items()))),
     ]
     scalars = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in dict(tables)}

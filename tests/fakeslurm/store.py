@@ -105,9 +105,9 @@ class Cluster:
 
     def jobs(self, everything: bool = False) -> list[Job]:
         """Returns the current attempt at each element, or (`everything`) all attempts."""
-        specs = self.submissions()
         where = "" if everything else "WHERE current AND NOT forgotten"
         jobs = self._load(Job, JOB_COLUMNS, f"SELECT * FROM jobs {where} ORDER BY 1, 2, 3")
+        specs = self.submissions()  # after the jobs: an sbatch between the reads is none of theirs
         for job in jobs:
             job.spec = specs[job.array_id]
         return jobs

@@ -116,6 +116,22 @@ def test_the_file_holds_one_record_a_line(tmp_path: Path) -> None:
     assert all('"seed"' in line for line in runs)
 
 
+@pytest.mark.parametrize("tokens", [("aa", "bb"), ("bb", "aa")])
+def test_submissions_of_one_second_stay_in_the_order_they_were_made(
+    tmp_path: Path, tokens: tuple[str, str]
+) -> None:
+    """Tokens are random and moments whole seconds: the file's order says which try came last."""
+    store = StateStore(tmp_path / ".state")
+    job = a_state().jobs["t0k3n"]
+    runs = {"multiseed/a-s1": replace(a_state().runs["multiseed/a-s1"], job=tokens[1])}
+    store.save(replace(a_state(), runs=runs, jobs=dict.fromkeys(tokens, job)))
+
+    read = store.load()
+
+    assert read is not None
+    assert read.attempts()["multiseed/a-s1"] == [(token, 0) for token in tokens]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where", "what"),
     [
