@@ -7,13 +7,14 @@ answer at once on a busy login node.
 import shlex
 import sys
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.errors import NeedsPersonError, PipelineError
-from pipeline.words import one_line
+from pipeline.words import harmless, one_line
 
 if TYPE_CHECKING:
     from pipeline.site import Site
@@ -264,9 +265,9 @@ def logs(workspace: Path | None, run: str, lines: int, follow: bool) -> None:
     click.echo(f"{path}:", err=follow)
     if follow:
         for text in follow_log(place, run, lines):
-            click.echo(text, nl=False)
+            click.echo(harmless(text), nl=False)
     else:
-        click.echo("\n".join(end_of(path, lines)))
+        click.echo(harmless("\n".join(end_of(path, lines))))
 
 
 @app.command(epilog="Example: pipeline why multiseed/baseline-s3-1f3a9c2e")
@@ -304,7 +305,7 @@ def retry(
     from pipeline.retry import retry as retry_runs
 
     step = retry_runs(_site(workspace, profile), runs, mem_gb=mem_gb, walltime_min=walltime_min)
-    click.echo("\n".join([*step.did, "next: pipeline advance"]))
+    click.echo(harmless("\n".join([*step.did, "next: pipeline advance"])))
 
 
 @app.command(epilog="Example: pipeline cancel multiseed --yes")
@@ -329,16 +330,21 @@ def cancel(workspace: Path | None, names: tuple[str, ...], yes: bool) -> None:
 
 def main() -> None:
     """Run the command line; a `PipelineError` becomes one line and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a label may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=False)
     except PipelineError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {harmless(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except OSError as error:
-        click.echo(f"error: {error.filename}: {error.strerror}; nothing was lost", err=True)
+        where = f"{error.filename}: " if error.filename else ""
+        words = harmless(f"error: {where}{error.strerror or error}; nothing was lost")
+        click.echo(words, err=True)
         sys.exit(PipelineError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo(
@@ -389,7 +395,7 @@ def _print_status(view: "StatusView", svg: Path | None) -> None:
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(harmless(line), err=True)
 
 
 def _exit_for(view: "StatusView") -> None:

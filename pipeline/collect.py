@@ -155,7 +155,7 @@ def row_of(result: RunResult, path: str) -> RunRow:
 
 
 def _seconds(detail: str | float | None) -> float | None:
-    return float(detail) if isinstance(detail, int | float) else None
+    return float(detail) if isinstance(detail, int | float) and detail >= 0 else None
 
 
 def _measurement(measured: Measured) -> Measurement:

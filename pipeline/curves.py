@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pipeline.analysis.table import ResultTable
+from pipeline.files import read_bytes
 from pipeline.report_input import Curve
 from pipeline.workspace import Workspace
 
@@ -23,7 +24,7 @@ def curves_of(workspace: Workspace, table: ResultTable, metric: str) -> dict[str
 def read_curve(path: Path, metric: str) -> Curve:
     """Points of one metrics.jsonl by increasing step; a damaged line says nothing."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path).splitlines()
     except OSError:
         return {}
     points: dict[int, float] = {}

@@ -1,13 +1,14 @@
 """Screens: what status, plan, advance and the watch show, as rich renderables."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,7 @@ from pipeline.files import write_atomic
 from pipeline.ledger import summed, words
 from pipeline.progress import Speed
 from pipeline.view import PhaseView, StatusView
-from pipeline.words import count, duration
+from pipeline.words import count, duration, harmless
 
 _STATUS_STYLE = {
     "not_started": ("not started", "dim"),
@@ -31,10 +32,23 @@ _PIPE_WIDTH = 200
 _BAR_FROM_WIDTH = 100
 
 
+class _HarmlessConsole(Console):
+    """Prints none of what a terminal would obey in names, reasons and logs that others wrote."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The renderable as segments of text; only our own are for the terminal to obey."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text))
+
+
 def console() -> Console:
     """The console all commands print to; plain text of any width when it is no terminal."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    out = _HarmlessConsole(highlight=False, emoji=False)
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH
+    return out
 
 
 def status_screen(view: StatusView, width: int) -> RenderableType:
@@ -54,7 +68,9 @@ def status_screen(view: StatusView, width: int) -> RenderableType:
 def save_svg(view: StatusView, path: Path) -> None:
     """Write the status screen as a picture; made to be shown, it names the folder, not its path."""
     view = replace(view, workspace=Path(view.workspace).name)
-    canvas = Console(record=True, width=_SVG_WIDTH, file=io.StringIO(), highlight=False)
+    canvas = _HarmlessConsole(
+        record=True, width=_SVG_WIDTH, file=io.StringIO(), highlight=False, emoji=False
+    )
     canvas.print(status_screen(view, _SVG_WIDTH))
     picture = canvas.export_svg(title="pipeline status", unique_id="status")
     write_atomic(path, picture.encode())

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.errors import PipelineError
-from pipeline.files import write_error
+from pipeline.files import read_bytes, write_error
 
 _POLL_S = 0.1
+_HOLDER_BYTES = 10_000
 
 
 class LockedError(PipelineError):
@@ -97,7 +98,7 @@ def _name_holder(file: IO[str]) -> None:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = json.loads(read_bytes(path, _HOLDER_BYTES))
         return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "holder not known yet"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.failures.traces import TAIL_BYTES, log_path, tail_of
+from pipeline.files import open_regular
 from pipeline.state import State, TaskState
 from pipeline.status import current_state, named_run
 from pipeline.store import StateStore
@@ -69,7 +70,7 @@ def _size(path: Path) -> int:
 
 def _read(path: Path, start: int, end: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(start)
             return file.read(end - start)
     except OSError:

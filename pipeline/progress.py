@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.files import open_regular
 from pipeline.state import RunRecord, RunStatus
 from pipeline.workspace import Workspace
 
@@ -56,10 +57,10 @@ def first_and_last(path: Path) -> tuple[Record, Record]:
     their steps took no time now.
     """
     try:
-        with path.open("rb") as file:
-            first = file.readline()
+        with open_regular(path) as file:
+            first = file.readline(_TAIL_BYTES)
             while _numbers(first).get("restored"):
-                first = file.readline()
+                first = file.readline(_TAIL_BYTES)
             tail = _tail(file)
     except OSError:
         return {}, {}
@@ -71,7 +72,7 @@ def first_and_last(path: Path) -> tuple[Record, Record]:
 def last_report(path: Path) -> Record:
     """All numbers of the last complete line, nan and infinities too; empty where there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             tail = _tail(file)
     except OSError:
         return {}

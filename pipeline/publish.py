@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.files import write_atomic
+from pipeline.files import read_bytes, write_atomic
 from pipeline.replan import replanned
 from pipeline.site import Site
 from pipeline.state import State
@@ -74,7 +74,7 @@ def render(workspace: Workspace, study: Study, state: State) -> dict[Path, bytes
 def outputs_exist(workspace: Workspace) -> bool:
     """Are the report, its page and every figure there? Reads the report, analyses nothing."""
     try:
-        text = workspace.report_file.read_text(encoding="utf-8")
+        text = read_bytes(workspace.report_file).decode()
     except (OSError, UnicodeDecodeError):
         return False
     shown = [workspace.root / name for name in _SHOWN.findall(text)]
@@ -101,7 +101,7 @@ def first_difference(site: Site) -> str | None:
     for path, wanted in render(site.workspace, site.study, _recorded(site)).items():
         name = site.workspace.relative(path)
         try:
-            found = path.read_bytes()
+            found = read_bytes(path)
         except OSError as error:
             return f"{name}: cannot be read ({error.strerror})"
         if found != wanted:

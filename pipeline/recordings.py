@@ -16,6 +16,7 @@ from pipeline.analysis.cka import LEAST_INPUTS, gram_size
 from pipeline.analysis.recording import AXES, LABELS, Array, Recording, Recordings, Unrecorded
 from pipeline.analysis.table import ResultTable, RunRow
 from pipeline.digest import digest_of
+from pipeline.files import read_bytes
 from pipeline.workspace import Workspace
 
 ARTEFACT = "diagnostics"
@@ -78,9 +79,7 @@ def _read(workspace: Workspace, row: RunRow) -> Recording:
     path = workspace.root / artefact.path
     name = Path(artefact.path).name
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise RecordingError(f"{name} is larger than {_MOST_BYTES:,} bytes")
-        content = path.read_bytes()
+        content = read_bytes(path, _MOST_BYTES)
     except FileNotFoundError:
         raise RecordingError(f"{name} is gone") from None
     except OSError as error:
@@ -149,7 +148,8 @@ def _checked(arrays: dict[str, Any], labels: dict[str, tuple[str, ...]]) -> dict
         for axis, size in zip(axes, array.shape, strict=True):
             if sizes.setdefault(axis, size) != size:
                 raise RecordingError(f"{name} has {size} entries along {axis}, not {sizes[axis]}")
-        checked[name] = array.astype(np.float64)
+        with np.errstate(over="ignore"):
+            checked[name] = array.astype(np.float64)
         if not np.isfinite(checked[name]).all():
             raise RecordingError(f"{name} holds values that are not finite")
     if min(sizes["record"], sizes["moment"]) < 1 or sizes["probe"] < 2:

@@ -2,15 +2,31 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from pipeline.files import read_bytes
+from pipeline.strict_json import JsonError, decoded, parsed
 from pipeline.validation import StrictModel
 
 SCHEMA_VERSION = 1
 
-Seconds = Annotated[float, Field(ge=0)]
+_MOST_BYTES = 64 << 20
+_LARGEST = 1e100
+
+
+def _computable(value: float) -> float:
+    if abs(value) > _LARGEST:
+        raise ValueError("so large that sums of squares are not finite")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_computable)]
+Whole = Annotated[int, Field(ge=-(2**64), le=2**64)]
+Count = Annotated[int, Field(ge=1, le=10**15)]
+Index = Annotated[int, Field(ge=0, le=10**9)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
@@ -18,9 +34,9 @@ ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 class Measured(StrictModel):
     """A mean over `count` evaluated items with its standard error."""
 
-    value: float
-    standard_error: Annotated[float, Field(ge=0)]
-    count: Annotated[int, Field(ge=1)]
+    value: Number
+    standard_error: Annotated[Number, Field(ge=0)]
+    count: Count
 
 
 class Code(StrictModel):
@@ -47,9 +63,9 @@ class Attempt(StrictModel):
     """Which try of which task produced a file."""
 
     token: str
-    task: Annotated[int, Field(ge=0)]
+    task: Index
     job_id: str | None
-    array_index: int | None
+    array_index: Index | None
     node: str
 
 
@@ -81,9 +97,9 @@ class TaskFile(StrictModel):
     metric: str
     backend: Literal["local", "slurm"]
     token: str
-    task: Annotated[int, Field(ge=0)]
-    cpus: Annotated[int, Field(ge=1)]
-    gpus: Annotated[int, Field(ge=0)]
+    task: Index
+    cpus: Annotated[Index, Field(ge=1)]
+    gpus: Index
     code: Code
     sources: CodePlace
     runs: Annotated[list[RunEntry], Field(min_length=1)]
@@ -105,9 +121,9 @@ class RunResult(StrictModel):
     """Trivial predictors on the same held-out data: metric -> predictor -> value."""
     data_digests: dict[str, Digest]
     """SHA-256 of each held-out set, by its name."""
-    details: dict[str, str | int | float]
+    details: dict[str, str | Whole | Number]
     """What the trainer adds for the record: device, precision, parameters, ..."""
-    diagnostics: dict[str, float] = Field(default_factory=dict)
+    diagnostics: dict[str, Number] = Field(default_factory=dict)
     """Numbers that explain rather than score the run; the trainer documents names and units."""
     artefacts: dict[str, Artefact] = Field(default_factory=dict)
     """Files of results beside this one, by what they are."""
@@ -138,6 +154,9 @@ class FailureFile(StrictModel):
     """Wall time from the start of the task to this failure."""
 
 
+_Model = TypeVar("_Model", bound=StrictModel)
+
+
 class ResultFileError(Exception):
     """A result.json that is there but cannot be accepted; the message says why."""
 
@@ -151,26 +170,46 @@ def read_result(path: Path) -> tuple[RunResult, bytes] | None:
     content = _read(path)
     if content is None:
         return None
-    try:
-        return RunResult.model_validate_json(content), content
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ResultFileError(f"{path.name}: {where}: {first['msg']}") from None
+    return _validated(RunResult, path, content), content
+
+
+def read_task(path: Path) -> TaskFile:
+    """What a task is to do.
+
+    Raises:
+        ResultFileError: the file is gone, unreadable or broken.
+    """
+    content = _read(path)
+    if content is None:
+        raise ResultFileError(f"{path}: is gone; submit the runs again")
+    return _validated(TaskFile, path, content)
 
 
 def read_failure(path: Path) -> FailureFile | None:
     """Why an attempt failed, when it was able to say so; a broken file says nothing."""
     try:
         content = _read(path)
-        return None if content is None else FailureFile.model_validate_json(content)
-    except (ResultFileError, ValidationError):
+        return None if content is None else _validated(FailureFile, path, content)
+    except ResultFileError:
         return None
+
+
+def _validated(model: type[_Model], path: Path, content: bytes) -> _Model:
+    try:
+        text = decoded(content)
+        parsed(text)  # pydantic takes the last of two equal keys, and says nothing
+        return model.model_validate_json(text)
+    except JsonError as error:
+        raise ResultFileError(f"{path.name}:{error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ResultFileError(f"{path.name}: {where}: {first['msg']}") from None
 
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path, _MOST_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -30,7 +30,7 @@ def parse_seeds(value: object) -> tuple[int, ...]:
 
 
 def _seed_range(text: str) -> range:
-    match = re.fullmatch(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?", text)
+    match = re.fullmatch(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?", text, re.ASCII)
     if match is None:
         raise ValueError(f'"{text}" is neither a seed nor a range such as "0-9"')
     first, last = int(match[1]), int(match[2] or match[1])

@@ -23,7 +23,7 @@ from pipeline import git
 from pipeline.code_tree import CodeTree, code_trees
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
-from pipeline.files import write_atomic, write_error
+from pipeline.files import read_bytes, write_atomic, write_error
 from pipeline.provenance import now
 from pipeline.results import Code
 from pipeline.sources import Sources, sources_of
@@ -84,9 +84,9 @@ def prune(workspace: Workspace, state: State, keep: Snapshot) -> None:
 def recorded_sources(workspace: Workspace, digest: str) -> str | None:
     """Digest of the trainer's files in a snapshot that was once taken here."""
     try:
-        origin = json.loads((workspace.code_dir / f"{digest}.json").read_bytes())
+        origin = json.loads(read_bytes(workspace.code_dir / f"{digest}.json"))
         return str(origin["source_digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -97,7 +97,7 @@ def _read(trees: Iterable[CodeTree]) -> dict[str, bytes]:
     for tree in trees:
         for file in tree.copies():
             try:
-                content = (tree.root / file).read_bytes()
+                content = read_bytes(tree.root / file)
             except OSError as error:
                 raise PipelineError(
                     f"{tree.root / file}: cannot be read ({error.strerror}); "

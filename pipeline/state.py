@@ -14,6 +14,7 @@ from pipeline.cells import arm_name
 from pipeline.failures.kinds import NEVER_RETRIED, FailureClass
 
 SCHEMA_VERSION = 2
+_JOB_ID_DIGITS = 18
 FORBID_UNKNOWN = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -44,6 +45,11 @@ ALLOWED: Mapping[RunStatus, frozenset[RunStatus]] = {
     _S.DONE: frozenset(),
 }
 """Transitions of a run; QUEUED -> PLANNED is a submission taken back, FAILED -> PLANNED a retry."""
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text can be what a scheduler calls a job: a number, in plain digits."""
+    return text.isascii() and text.isdecimal() and len(text) <= _JOB_ID_DIGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

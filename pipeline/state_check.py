@@ -4,18 +4,32 @@ Imported only when a state file is written, or is not byte for byte what the sto
 """
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.state import SCHEMA_VERSION, JobRecord, RunRecord, RunStatus, State, TaskRecord
+from pipeline.state import (
+    SCHEMA_VERSION,
+    JobRecord,
+    RunRecord,
+    RunStatus,
+    State,
+    TaskRecord,
+    is_job_id,
+)
 from pipeline.state_migration import migrated
+from pipeline.strict_json import JsonError, decoded, parsed
 from pipeline.validation import suggest
 
 _ADAPTER = TypeAdapter(State)
 _WHITESPACE = " \t\r\n"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LARGEST = 1e15
+"""Beyond is no count, no second and no seed."""
+_YEARS = range(1970, 9999)
 _NO_MOMENT = "is no time such as 2026-01-23T10:00:00+00:00"
 
 
@@ -29,8 +43,11 @@ def validate(content: bytes) -> State:
     Raises:
         StateFileError: not UTF-8, not JSON, from a newer version, or not a state.
     """
-    text = _decoded(content)
-    data = _parsed(text)
+    try:
+        text = decoded(content)
+        data = parsed(text)
+    except JsonError as error:
+        raise StateFileError(str(error)) from None
     _check_version(data)
     try:
         state = _ADAPTER.validate_json(_todays(data, text), strict=True)
@@ -39,24 +56,7 @@ def validate(content: bytes) -> State:
         path = [part for part in first["loc"] if isinstance(part, str | int)]
         where = ".".join(str(part) for part in path)
         raise StateFileError(f"{position(text, path)}: {where}: {_message(first)}") from None
-    return _consistent(state, text)
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise StateFileError(f"{line}:1: not UTF-8") from None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise StateFileError(f"{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
-    except RecursionError:
-        raise StateFileError("1:1: not a state: nested too deeply") from None
+    return _consistent(state, data, text)
 
 
 def _check_version(data: Any) -> None:
@@ -81,12 +81,38 @@ def _message(item: Any) -> str:
     return f"{json.dumps(item['input'], default=str)[:60]}: {item['msg']}"
 
 
-def _consistent(state: State, text: str) -> State:
+def _consistent(state: State, data: Any, text: str) -> State:
     """What the records say of each other must hold, or later steps would fail in the dark."""
-    for path, problem in _inconsistencies(state):
+    for path, problem in (*_wild_numbers(data, []), *_bad_names(state), *_inconsistencies(state)):
         where = ".".join(str(part) for part in path)
         raise StateFileError(f"{position(text, path)}: {where}: {problem}")
     return state
+
+
+def _wild_numbers(value: Any, path: list[str | int]) -> Iterator[tuple[list[str | int], str]]:
+    """Numbers that sums and differences could not be made of."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _wild_numbers(item, [*path, key])
+    elif isinstance(value, int | float) and not abs(value) <= _LARGEST:
+        yield path, "is beyond all that can stand here"
+
+
+def _bad_names(state: State) -> Iterator[tuple[list[str | int], str]]:
+    """What folders are called after must not lead out of the workspace."""
+    for table in ("phases", "jobs"):
+        for name in getattr(state, table):
+            if not _NAME.fullmatch(name):
+                yield [table, name], f"{name[:60]!r} cannot be a name"
+    for key in state.runs:
+        parts = key.split("/")
+        if len(parts) != 2 or not all(_NAME.fullmatch(part) for part in parts):
+            yield ["runs", key], f"{key[:60]!r} cannot be the name of a run"
+    for token, job in state.jobs.items():
+        if not _NAME.fullmatch(job.phase):
+            yield ["jobs", token, "phase"], f"{job.phase[:60]!r} cannot be a name"
+    if state.follow_up is not None and not _NAME.fullmatch(state.follow_up.token):
+        yield ["follow_up", "token"], f"{state.follow_up.token[:60]!r} cannot be a name"
 
 
 def _inconsistencies(state: State) -> Iterator[tuple[list[str | int], str]]:
@@ -133,7 +159,7 @@ def _job_problems(state: State, job: JobRecord) -> Iterator[tuple[str, str]]:
     for key in (key for task in job.tasks for key in task.runs):
         if key not in state.runs:
             yield "tasks", f'unknown run "{key}"'
-    if job.job_id is not None and not job.job_id.isdigit():
+    if job.job_id is not None and not is_job_id(job.job_id):
         yield "job_id", f'"{job.job_id}" is no job id'
     if not _is_moment(job.submitted_at):
         yield "submitted_at", f'"{job.submitted_at}" {_NO_MOMENT}'
@@ -153,7 +179,8 @@ def _task_problems(task: TaskRecord) -> Iterator[str]:
 
 def _is_moment(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        moment = datetime.fromisoformat(text)
+        return moment.tzinfo is not None and moment.year in _YEARS
     except ValueError:
         return False
 

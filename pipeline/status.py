@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.files import read_bytes
 from pipeline.observe import observe
 from pipeline.reconcile import reconcile
 from pipeline.state import State
@@ -75,7 +76,7 @@ def _before_the_first_step(workspace: Workspace) -> StatusView:
 
 def _notes(workspace: Workspace, state: State) -> list[str]:
     try:
-        content = workspace.study_file.read_bytes()
+        content = read_bytes(workspace.study_file)
     except OSError as error:
         return [f"study.toml cannot be read ({error.strerror})"]
     if digest_of(content) == state.study_digest:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.failures.kinds import FailureClass
-from pipeline.files import append_line, sync_dir, write_atomic, write_error
+from pipeline.files import append_line, read_bytes, sync_dir, write_atomic, write_error
 from pipeline.state import (
     SCHEMA_VERSION,
     BadNode,
@@ -31,6 +31,8 @@ from pipeline.state import (
     TaskRecord,
     TaskState,
 )
+
+_SEAL_BYTES = 1000
 
 
 class StateStore:
@@ -55,7 +57,7 @@ class StateStore:
                 raise PipelineError(f"{self.path}: the state file is gone; {self._way_back()}")
             return None
         try:
-            content = self.path.read_bytes()
+            content = read_bytes(self.path)
         except OSError as error:
             raise PipelineError(f"{self.path}: cannot be read ({error.strerror})") from error
         if self._is_sealed(content):
@@ -83,8 +85,8 @@ class StateStore:
     def _is_sealed(self, content: bytes) -> bool:
         """True when these bytes are the ones this version validated and wrote itself."""
         try:
-            return self._seal.read_text(encoding="ascii") == _seal_of(content)
-        except (OSError, UnicodeDecodeError):
+            return read_bytes(self._seal, _SEAL_BYTES) == _seal_of(content).encode()
+        except OSError:
             return False
 
     def _validated(self, content: bytes) -> State:

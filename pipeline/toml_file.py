@@ -1,10 +1,14 @@
 """Reads a TOML file that a person wrote; what is wrong with it is said in one line."""
 
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.files import read_bytes
+
+_MOST_BYTES = 16 << 20
 
 
 def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -14,11 +18,15 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
         PipelineError: it cannot be read, is not UTF-8, or is not TOML (with line and column).
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _MOST_BYTES)
         return content, tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise PipelineError(f"{path.name}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        kind = "UTF-16" if content.startswith((BOM_UTF16_BE, BOM_UTF16_LE)) else "not UTF-8"
+        raise PipelineError(f"{path.name}:{line}: {kind}; save it as UTF-8") from error
+    except RecursionError:
+        raise PipelineError(f"{path.name}: nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError; Python's own on a number of too many digits
         raise PipelineError(f"{path.name}: not valid TOML: {error}") from error

@@ -160,7 +160,7 @@ def load_trainer(reference: str, workspace: Path) -> Trainer:
         sys.path.append(str(workspace))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PipelineError(
             f'trainer = "{reference}": cannot import {module_name} '
             f"({type(error).__name__}: {error}); "
@@ -182,4 +182,9 @@ def load_trainer(reference: str, workspace: Path) -> Trainer:
             f'trainer = "{reference}": {class_name} lacks {", ".join(missing)} '
             "(see pipeline/trainer.py for what a trainer offers)"
         )
-    return cast(Trainer, trainer_type())
+    try:
+        return cast(Trainer, trainer_type())
+    except (Exception, SystemExit) as error:
+        raise PipelineError(
+            f'trainer = "{reference}": {class_name}() fails ({type(error).__name__}: {error})'
+        ) from error

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import PipelineError
+from pipeline.words import one_line
 
 _MAX_PROBLEMS = 6
 _MAX_VALUE_CHARS = 60
@@ -55,11 +56,11 @@ def _problem(
     model: type[BaseModel],
     table_of: Callable[[str], Sequence[str]],
 ) -> str:
-    location, models = _walk(model, [str(part) for part in item["loc"]])
+    location, models = _walk(model, [one_line(str(part)) for part in item["loc"]])
     table = table_of(location[0]) if location else ()
     path = ".".join([*table, *location])
     context = item.get("ctx", {})
-    kind, message = item["type"], item["msg"].removeprefix("Value error, ")
+    kind, message = item["type"], one_line(item["msg"].removeprefix("Value error, "))
     if not location:
         return f"{source}: {message}"
     if kind == "extra_forbidden":

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from pipeline.claim import Claim, SupersededError, claim
 from pipeline.digest import digest_of
-from pipeline.files import write_atomic
+from pipeline.files import read_bytes, write_atomic
 from pipeline.provenance import node_name, versions
 from pipeline.reading import Reading, watched
 from pipeline.results import (
@@ -29,6 +29,7 @@ from pipeline.results import (
     RunEntry,
     RunResult,
     TaskFile,
+    read_task,
 )
 from pipeline.sources import Sources, import_root
 from pipeline.trainer import (
@@ -107,7 +108,7 @@ def run_task(workspace_root: str, task_file: str) -> None:
         TaskFailedError: a run failed or was stopped; each has a failure.json that says why.
     """
     workspace = Workspace(Path(workspace_root))
-    task = TaskFile.model_validate_json(Path(task_file).read_bytes())
+    task = read_task(Path(task_file))
     os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # read when torch is first imported
     try:
         _Task(workspace, task).train()
@@ -278,7 +279,7 @@ def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
     if not isinstance(outcome, RecordingOutcome):
         return {}
     artefacts = {
-        what: {"file": name, "sha256": digest_of((folder / name).read_bytes())}
+        what: {"file": name, "sha256": digest_of(read_bytes(folder / name))}
         for what, name in outcome.artefacts.items()
     }
     return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}

@@ -1,5 +1,7 @@
 """Where things lie: the workspace's folders and the files a user may override there."""
 
+import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,7 @@ class Workspace:
     def profiles_file(self) -> Path:
         """The workspace's own profiles when it has any, else the installed ones."""
         own = self.root / "slurm" / "profiles.toml"
-        return own if own.is_file() else shared_file("slurm/profiles.toml")
+        return own if os.path.lexists(own) else shared_file("slurm/profiles.toml")
 
 
 def find_workspace(start: Path, explicit: Path | None = None) -> Workspace:
@@ -88,19 +90,39 @@ def find_workspace(start: Path, explicit: Path | None = None) -> Workspace:
         PipelineError: there is no study.toml.
     """
     if explicit is not None:
-        if not (explicit / "study.toml").is_file():
+        if not _has_study(explicit):
             raise PipelineError(
                 f"{explicit}: no study.toml in this folder; "
                 "`pipeline init DIR` makes a workspace with one"
             )
-        return Workspace(explicit.resolve())
+        return _workspace(explicit)
     for folder in (start, *start.parents):
-        if (folder / "study.toml").is_file():
-            return Workspace(folder.resolve())
+        if _has_study(folder):
+            return _workspace(folder)
     raise PipelineError(
         f"{start}: no study.toml here or in any folder above; "
         "go to a workspace, pass --workspace DIR, or make one with `pipeline init DIR`"
     )
+
+
+def _has_study(folder: Path) -> bool:
+    """Whatever is called so counts: what is wrong with it is said when it is read."""
+    return os.path.lexists(folder / "study.toml")
+
+
+def _workspace(folder: Path) -> Workspace:
+    """The workspace at a folder.
+
+    Raises:
+        PipelineError: its path could not stand on a line of a script or a log.
+    """
+    root = folder.resolve()
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in str(root)):
+        raise PipelineError(
+            f"{str(root)!r}: the path holds control characters, or bytes that are not UTF-8; "
+            "rename the folder"
+        )
+    return Workspace(root)
 
 
 def shared_file(name: str) -> Path:

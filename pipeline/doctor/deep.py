@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.doctor.finding import Finding, ok, problem, warning
 from pipeline.doctor.node_report import QUESTION, NodeReport, read_report, report_node
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.failures.traces import tail_of
 from pipeline.files import write_atomic
 from pipeline.profiles import SlurmProfile
 from pipeline.provenance import new_token, versions
@@ -148,7 +149,7 @@ def _no_answer(folder: Path, job_id: str) -> Finding:
     logs = _logs(folder)
     words = "left no log: its node may not see the workspace, or could not make the log file"
     if logs:
-        lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (tail_of(logs[-1]) or "").splitlines()
         said = one_line(" / ".join(line for line in lines[-_TAIL_LINES:] if line.strip()))
         words = f"its log ends: {said or '(empty)'}"
     return problem(

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from pipeline.doctor.torch_probe import TorchFacts, ask_torch
 from pipeline.errors import PipelineError
-from pipeline.files import write_atomic
+from pipeline.files import read_bytes, write_atomic
 from pipeline.provenance import node_name
 from pipeline.trainer import load_trainer
 from pipeline.validation import StrictModel
+from pipeline.words import one_line
 
 QUESTION = "question"
 """Name of the file in which the node finds a word to repeat."""
@@ -66,14 +67,15 @@ def read_report(folder: Path) -> NodeReport | None:
     Raises:
         PipelineError: there is one, but no node of ours wrote it.
     """
-    list(folder.iterdir())  # makes a network file system look again
     path = folder / ANSWER
-    if not path.exists():
-        return None
     try:
-        return NodeReport.model_validate_json(path.read_bytes())
+        list(folder.iterdir())  # makes a network file system look again
+        return NodeReport.model_validate_json(read_bytes(path))
+    except FileNotFoundError:
+        return None
     except (OSError, ValidationError) as error:
-        raise PipelineError(f"{path}: the node's answer cannot be read ({error})") from error
+        why = one_line(str(error))
+        raise PipelineError(f"{path}: the node's answer cannot be read ({why})") from error
 
 
 def _trainer_error(trainer: str | None, workspace: Path) -> str | None:

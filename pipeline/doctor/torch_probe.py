@@ -38,7 +38,12 @@ def ask_torch(
     """Import torch and try every GPU, in a process of its own; never raises."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return TorchFacts(error=f"importing torch took longer than {timeout_s:g} s")
@@ -49,7 +54,7 @@ def ask_torch(
         return TorchFacts(error=lines[-1] if lines else f"exit code {done.returncode}")
     try:
         return torch_facts(json.loads(done.stdout.strip().splitlines()[-1]))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return TorchFacts(error="importing torch printed nothing that can be read")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.failures.evidence import Progress, Traces
+from pipeline.files import open_regular
 from pipeline.progress import first_and_last
 from pipeline.state import JobRecord
 from pipeline.workspace import Workspace
@@ -24,7 +25,7 @@ def log_path(workspace: Workspace, token: str, job: JobRecord, index: int) -> Pa
 def tail_of(path: Path, size: int = TAIL_BYTES) -> str | None:
     """The last `size` bytes of a file as text, whatever its encoding; None when there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - size))
             return file.read(size).decode("utf-8", errors="replace")

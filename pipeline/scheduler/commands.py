@@ -33,7 +33,9 @@ def call(*command: str, timeout_s: float = TIMEOUT_S) -> str:
         )
     except subprocess.TimeoutExpired:
         raise ClientError(f"{command[0]} gave no answer in {timeout_s:g} s") from None
-    except PermissionError as error:
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # not permitted, of another architecture, ...
         raise ClientError(f"{command[0]}: {error.strerror}") from None
     if done.returncode != 0:
         words = " ".join((done.stderr or done.stdout).replace("*", " ").split())

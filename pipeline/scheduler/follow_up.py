@@ -9,7 +9,7 @@ from pipeline.files import write_atomic
 from pipeline.scheduler.base import FollowUp, HeldError, Submitted
 from pipeline.scheduler.commands import run
 from pipeline.scheduler.refusals import Kind, recognise
-from pipeline.scheduler.sbatch import MAY_EXIST, RefusedError, sbatch
+from pipeline.scheduler.sbatch import MAY_EXIST, RefusedError, job_id_in, sbatch
 
 if TYPE_CHECKING:
     from pipeline.profiles import SlurmProfile
@@ -32,7 +32,7 @@ def submit_follow_up(request: FollowUp, profile: "SlurmProfile") -> Submitted:
         printed = sbatch([*options, str(script)])
     except RefusedError as error:
         raise _meaning(str(error), options, request) from None
-    return Submitted(printed.strip().partition(";")[0])
+    return Submitted(job_id_in(printed))
 
 
 def aim(job_id: str, after: Sequence[str]) -> None:

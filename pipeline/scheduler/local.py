@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import psutil
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.files import read_bytes
 from pipeline.provenance import node_name
 from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus, python_path
-from pipeline.state import JobRecord, TaskState
+from pipeline.state import JobRecord, TaskState, is_job_id
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
@@ -104,16 +105,12 @@ class LocalScheduler:
 
     def find(self, token: str, folder: Path) -> Submitted | None:
         """Read what the launch wrote down, once no launch is under way any more."""
-        path = folder / PROCESS_FILE
-        while not path.exists() and (processes := _mentioning([token])[token]):
+        while (pid := _written_pid(folder)) is None and (processes := _mentioning([token])[token]):
             for process in processes:
                 if _CONTROLLER in process.info["cmdline"]:  # the launch died before it wrote
                     return Submitted(str(process.pid))
             time.sleep(_POLL_S)
-        try:
-            return Submitted(str(json.loads(path.read_bytes())["pid"]))
-        except FileNotFoundError:
-            return None
+        return None if pid is None else Submitted(pid)
 
     def cancel(
         self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
@@ -133,6 +130,15 @@ class LocalScheduler:
         while any(_alive(process) for process in processes) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         _send([process for process in processes if _alive(process)], signal.SIGKILL)
+
+
+def _written_pid(folder: Path) -> str | None:
+    """What the launch wrote down; None when there is nothing that can be a process id."""
+    try:
+        pid = str(json.loads(read_bytes(folder / PROCESS_FILE))["pid"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return pid if is_job_id(pid) else None
 
 
 def _refuse_other_hosts(jobs: Iterable[JobRecord]) -> None:

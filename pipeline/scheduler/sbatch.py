@@ -6,6 +6,7 @@ are numbered before sbatch, and the job's own script gives them the names submit
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from pipeline.scheduler.base import HeldError, Submission, Submitted
 from pipeline.scheduler.commands import TIMEOUT_S, no_slurm
 from pipeline.scheduler.environment import outside_any_job
 from pipeline.scheduler.refusals import Kind, recognise
+from pipeline.state import is_job_id
+from pipeline.words import one_line
 from pipeline.worker import run_task
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _SLICE_S = 0.25
 """sbatch says once that the controller takes no jobs now, sleeps a second, and tries again."""
+_MADE = re.compile(r"^(?:Submitted batch job )?(\d+)(?:;\S*)?(?: on cluster \S+)?\s*$", re.M | re.A)
 _RETRYING = b"sleeping and retrying"
 _SHOWN = (
     "partition", "account", "qos", "gres", "constraint", "time", "mem", "cpus_per_task",
@@ -125,8 +129,20 @@ class _Executor(submitit.SlurmExecutor):
             self.parameters["map_count"] = len(delayed_submissions)
         script = self.folder / "submission.sh"
         script.write_text(self._make_submission_file_text(self._submitit_command_str, ""))
-        job_id = self._get_job_id_from_submission_command(sbatch([str(script)]))
-        return [submitit.SlurmJob(folder=self.folder, job_id=job_id)]
+        return [submitit.SlurmJob(folder=self.folder, job_id=job_id_in(sbatch([str(script)])))]
+
+
+def job_id_in(printed: str) -> str:
+    """The job that sbatch says it made, in its own words or in those of --parsable.
+
+    Raises:
+        SchedulerUnreachableError: it says nothing of the kind; the job may exist.
+    """
+    found = _MADE.findall(printed)
+    if not found or not is_job_id(found[-1]):
+        words = one_line(printed) or "nothing"
+        raise SchedulerUnreachableError(f"sbatch printed no job id but: {words}; {MAY_EXIST}")
+    return str(found[-1])
 
 
 def sbatch(arguments: Sequence[str]) -> str:

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 from pipeline.scheduler.base import FollowUp, Submission, Submitted, TaskStatus
 from pipeline.scheduler.commands import attempt, no_slurm, run
 from pipeline.scheduler.slurm_query import query
-from pipeline.state import JobRecord
+from pipeline.state import JobRecord, is_job_id
 
 if TYPE_CHECKING:
     from pipeline.profiles import Profile
 
 _SLURMS_MAX_ARRAY_SIZE = 1001
 """Slurm's default, where a cluster does not let us read its own."""
+_CAP = re.compile(
+    r"^MaxArraySize\s*=\s*(\d{1,9})(?!\d)|\bmax_array_tasks=(\d{1,9})(?!\d)",
+    re.MULTILINE | re.ASCII,
+)
 
 
 class SlurmScheduler:
@@ -64,9 +68,10 @@ class SlurmScheduler:
         past = attempt("sacct", "--noheader", "--parsable2", "--allocations",
                     "--starttime=now-2days", "--format=JobID,JobName") or ""  # fmt: skip
         for line in [*live.splitlines(), *past.splitlines()]:
-            job_id, _, name = line.strip().partition("|")
-            if name.endswith(token):
-                return Submitted(job_id.partition("_")[0])
+            called, _, name = line.strip().partition("|")
+            job_id = called.partition("_")[0]
+            if name.endswith(token) and is_job_id(job_id):
+                return Submitted(job_id)
         return None
 
     def cancel(
@@ -99,6 +104,6 @@ def _most_tasks(scontrol: str | None, configuration: str | None) -> int:
     if scontrol is None:
         return _SLURMS_MAX_ARRAY_SIZE
     text = run("scontrol", "show", "config")
-    found = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", text, re.MULTILINE)
+    found = _CAP.findall(text)
     caps = [int(index or tasks) for index, tasks in found]
     return max(1, min(caps, default=_SLURMS_MAX_ARRAY_SIZE))

@@ -23,6 +23,12 @@ _WAITING = {
     *("SPECIAL_EXIT", "RESV_DEL_HOLD"),
 }
 
+_CLOCK = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,8}):(\d{1,3})", re.ASCII)
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", re.ASCII)
+_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d{1,9})(?!\d)", re.ASCII)
+_DIGITS = 12
+_MOST_ELEMENTS = 4_000_001  # the largest MaxArraySize
+
 TaskId = tuple[str, int | None]
 """Job id and array index; None for a job that is no array."""
 _REST = -1
@@ -72,7 +78,7 @@ def parse_squeue(text: str) -> dict[TaskId, Row]:
         status = TaskStatus(
             _state(word), word, node=node or None, elapsed_s=seconds(elapsed), reason=_named(reason)
         )
-        known[job_id, _index(index)] = Row(name, status)
+        known[job_id, _number(index)] = Row(name, status)
     return known
 
 
@@ -106,7 +112,7 @@ def parse_sacct(text: str, ours: Iterable[str]) -> dict[TaskId, Row]:
             if (job_id, _REST) not in ranges or status.state is TaskState.ENDED:
                 ranges[job_id, _REST] = Row(fields[6], status)
             continue
-        current = (job_id, _index(index))
+        current = (job_id, _number(index))
         known[current] = Row(fields[6], _after(known.get(current), status))
     # A range speaks of elements that wait, or were cancelled while they did. It may be out of
     # date, so that an element's own row comes first; and long ones are cut short
@@ -141,15 +147,15 @@ def parse_scontrol(text: str) -> dict[TaskId, Row]:
 def indices(text: str) -> Iterator[int]:
     """Elements that a range such as "[0,3-9:2%4]" names."""
     for part in text.strip("[]").partition("%")[0].split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        match = _RANGE.fullmatch(part)
         if match is not None:
             first, last = int(match[1]), int(match[2] or match[1])
-            yield from range(first, last + 1, int(match[3] or 1) or 1)
+            yield from range(first, min(last + 1, _MOST_ELEMENTS), int(match[3] or 1) or 1)
 
 
 def seconds(clock: str) -> float | None:
     """Slurm's "days-hours:minutes:seconds" (its front may be missing) in seconds."""
-    match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", clock)
+    match = _CLOCK.fullmatch(clock)
     if match is None:
         return None
     days, hours, minutes, rest = (int(part or 0) for part in match.groups())
@@ -193,13 +199,13 @@ def _ours(
 def _accounted(fields: Sequence[str]) -> TaskStatus:
     _, words, exit_code, elapsed, node, tres, _ = fields
     word, *by = words.split() or ["UNKNOWN"]
-    gpus = re.search(r"(?:^|,)gres/gpu=(\d+)", tres)
+    gpus = _GPUS.search(tres)
     return TaskStatus(
         _state(word),
         word,
         exit_code or None,
         _node(node),
-        float(elapsed) if elapsed.isdigit() else None,
+        None if (ran_s := _number(elapsed)) is None else float(ran_s),
         reason=f"by uid {by[1]}" if len(by) == 2 and by[0] == "by" else None,
         gpus=int(gpus[1]) if gpus else None,
         earlier=(),
@@ -252,8 +258,9 @@ def _ids(job: JobRecord, index: int) -> tuple[TaskId, ...]:
     return ((job_id, index),) if len(job.tasks) > 1 else ((job_id, None), (job_id, 0))
 
 
-def _index(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+def _number(text: str) -> int | None:
+    """A count in plain digits; None for all else, and for what no cluster ever counts to."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _named(reason: str) -> str | None:
