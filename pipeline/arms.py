@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, time
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.study_file import ConditionsPhase, ConfirmPhase, Overrides, StudyFile, SweepPhase
 from pipeline.trainer import Trainer
 from pipeline.validation import input_error
+from pipeline.words import one_line
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class ArmResolver:
         """
         phase = self._file.phases[name]
         for key in ("config", "grid", "lists", "baseline_grid"):
-            refuse_not_finite(getattr(phase, key, None), f"{self._source}: phases.{name}.{key}")
+            refuse_no_json(getattr(phase, key, None), f"{self._source}: phases.{name}.{key}")
         if isinstance(phase, ConditionsPhase):
             chosen = phase.conditions or self._file.conditions
             named = [condition for condition in self._file.conditions if condition in chosen]
@@ -133,17 +135,23 @@ class ArmResolver:
             raise input_error(error, self._source, kind, lambda _: where) from None
 
 
-def refuse_not_finite(value: object, where: str) -> None:
-    """nan equals nothing, not even itself: no run could be told by such a config.
+def refuse_no_json(value: object, where: str) -> None:
+    """A config has to come back from JSON as it was: TOML also has dates, nan and infinities.
+
+    nan equals nothing, not even itself: no run could be told by such a config.
 
     Raises:
         PipelineError: naming the key.
     """
     if isinstance(value, float) and not math.isfinite(value):
         raise PipelineError(f"{where} = {value}: a config holds finite numbers only")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise PipelineError(f"{where}: a whole number has 64 bits at most")
+    if isinstance(value, date | time):
+        raise PipelineError(f"{where} = {value}: a config holds no dates; put it in quotes")
     items = value.items() if isinstance(value, dict) else ()
     for key, item in [*items, *(enumerate(value) if isinstance(value, list) else ())]:
-        refuse_not_finite(item, f"{where}.{key}")
+        refuse_no_json(item, f"{where}.{one_line(str(key))}")
 
 
 def refuse_equal(configs: Iterable[tuple[str, BaseModel]], where: str) -> None:

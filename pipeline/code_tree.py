@@ -61,10 +61,10 @@ class CodeTree:
 
     def _neighbours(self, folder: str) -> Iterator[tuple[str, Path]]:
         place = self.root / folder
-        for entry in os.scandir(place) if place.is_dir() else ():
+        for entry in place.iterdir() if place.is_dir() else ():
             path = entry.name if folder == "." else f"{folder}/{entry.name}"
             if entry.name not in _NOT_LINKED and path not in self.files | self.folders:
-                yield path, place / entry.name
+                yield path, entry
 
     def python_path(self) -> Iterator[str]:
         """Folders below the root that modules are imported from, in the order of sys.path."""

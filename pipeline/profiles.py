@@ -56,6 +56,7 @@ def _setup_line(value: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Pause = Annotated[float, Field(gt=0, le=86_400)]
 SlurmName = Annotated[str, AfterValidator(_slurm_name)]
 Partitions = Annotated[str, BeforeValidator(_partitions)]
 SetupLine = Annotated[str, AfterValidator(_setup_line)]
@@ -67,7 +68,7 @@ class _Profile(StrictModel):
     stack_size: Count = 1
     signal_lead_s: Annotated[int, Field(ge=0, le=65_535)] = 30
     """Seconds before the time limit at which a task is told to checkpoint and stop."""
-    poll_interval_s: Annotated[float, Field(gt=0)]
+    poll_interval_s: Pause
     failures: FailurePolicy = Field(default_factory=FailurePolicy)
     """What is done about failed runs."""
 
@@ -86,9 +87,9 @@ class LocalProfile(_Profile):
 
     backend: Literal["local"]
     max_running: Count = 1
-    gpus_per_task: Annotated[int, Field(ge=0)] = 0
+    gpus_per_task: Annotated[int, Field(ge=0, le=1000)] = 0
     canary: bool = False
-    poll_interval_s: Annotated[float, Field(gt=0)] = 1.0
+    poll_interval_s: Pause = 1.0
 
     @property
     def gpus(self) -> int:
@@ -111,7 +112,7 @@ class AutoRequest(StrictModel):
     setup: list[SetupLine] | None = None
     poll_min: Count = 10
     """Between looks while something waits that no job's end will tell, such as a free place."""
-    retry_s: Annotated[float, Field(gt=0)] = 60.0
+    retry_s: Pause = 60.0
     """Between tries while the scheduler does not answer."""
 
 
@@ -136,7 +137,7 @@ class SlurmProfile(_Profile):
     canary: bool = True
     """Whether the first task of a phase goes first; a phase of the study may say otherwise."""
     auto: AutoRequest = Field(default_factory=AutoRequest)
-    poll_interval_s: Annotated[float, Field(gt=0)] = 30.0
+    poll_interval_s: Pause = 30.0
 
     @property
     def partitions(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from pipeline.code_tree import CodeTree, code_trees
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.files import read_bytes, write_atomic, write_error
+from pipeline.private import own_folder, owner_writes
 from pipeline.provenance import now
 from pipeline.results import Code
 from pipeline.sources import Sources, sources_of
@@ -118,11 +119,13 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write the copies, read-only, under a name of their own first: others see all or nothing."""
     fresh = folder.with_name(f".new-{secrets.token_hex(4)}")
     try:
-        for path, content in contents.items():
-            place = fresh / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
-            place.chmod(0o444)
+        own_folder(fresh, folder.parents[2])
+        with owner_writes():
+            for path, content in contents.items():
+                place = fresh / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+                place.chmod(0o444)
         fresh.replace(folder)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -27,6 +27,7 @@ from pipeline.validation import suggest
 _ADAPTER = TypeAdapter(State)
 _WHITESPACE = " \t\r\n"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*")
 _LARGEST = 1e15
 """Beyond is no count, no second and no seed."""
 _YEARS = range(1970, 9999)
@@ -111,6 +112,9 @@ def _bad_names(state: State) -> Iterator[tuple[list[str | int], str]]:
     for token, job in state.jobs.items():
         if not _NAME.fullmatch(job.phase):
             yield ["jobs", token, "phase"], f"{job.phase[:60]!r} cannot be a name"
+    for node in state.bad_nodes:
+        if not _NODE.fullmatch(node):
+            yield ["bad_nodes", node], f"{node[:60]!r} cannot be a node"
     if state.follow_up is not None and not _NAME.fullmatch(state.follow_up.token):
         yield ["follow_up", "token"], f"{state.follow_up.token[:60]!r} cannot be a name"
 

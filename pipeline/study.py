@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.arms import Arm, ArmResolver, refuse_equal, refuse_not_finite
+from pipeline.arms import Arm, ArmResolver, refuse_equal, refuse_no_json
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.phase_checks import check_phases
@@ -102,9 +102,9 @@ def load_study(path: Path) -> Study:
         check_phases(file)
     except ValueError as error:
         raise PipelineError(f"{path.name}: {error}") from None
-    refuse_not_finite(file.config, f"{path.name}: config")
+    refuse_no_json(file.config, f"{path.name}: config")
     for name, condition in file.conditions.items():
-        refuse_not_finite(condition.config, f"{path.name}: conditions.{name}.config")
+        refuse_no_json(condition.config, f"{path.name}: conditions.{name}.config")
     try:
         trainer = load_trainer(file.study.trainer, path.parent)
     except PipelineError as error:

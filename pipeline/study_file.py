@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 def _text(value: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError("control characters (such as a line break) cannot stand here")
+    if any(ord(c) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(c) <= 0xFDEF for c in value):
+        raise ValueError("code points that are no characters cannot stand here")
     return value
 
 
@@ -126,15 +129,15 @@ def _flat(grid: Any, prefix: str = "") -> Any:
 
 
 def _axes(grid: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    for key, values in grid.items():
-        texts = [json.dumps(value, sort_keys=True) for value in values]
-        if not texts:
-            raise ValueError(f"{key} has no values; an axis needs at least one")
-        for text in texts:
-            if texts.count(text) > 1:
-                raise ValueError(f"{key} has the value {text} twice")
     if prod(len(values) for values in grid.values()) > MOST_CELLS:
         raise ValueError(f"a grid of more than {MOST_CELLS:,} cells")
+    for key, values in grid.items():
+        texts = Counter(json.dumps(value, sort_keys=True, default=str) for value in values)
+        if not texts:
+            raise ValueError(f"{key} has no values; an axis needs at least one")
+        text, count = texts.most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"{key} has the value {text} twice")
     return grid
 
 
@@ -273,6 +276,17 @@ class StudyFile(StrictModel):
             for name, phase in phases.items()
         }
         return {**data, "phases": named}
+
+    @check(mode="after")
+    def _names_differ(self) -> Self:
+        """Folders and figures are called after them, and not every file system tells a from A."""
+        for table in ("conditions", "hypotheses", "phases"):
+            seen: dict[str, str] = {}
+            for name in getattr(self, table):
+                other = seen.setdefault(name.lower(), name)
+                if other != name:
+                    raise ValueError(f'{table}: "{other}" and "{name}" differ in case alone')
+        return self
 
     @check(mode="after")
     def _names_are_known(self) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline import claim
 from pipeline.files import write_atomic
 from pipeline.plan import RunSpec, TaskSpec
+from pipeline.private import own_folder, owner_writes
 from pipeline.results import CodePlace, RunEntry, TaskFile
 from pipeline.scheduler import Submission
 from pipeline.site import Site
@@ -22,11 +23,13 @@ def written_submission(
     """
     workspace, study = site.workspace, site.study.file.study.name
     folder = workspace.job_dir(phase, token)
+    own_folder(folder, workspace.root)
     files = []
     for index, task in enumerate(tasks):
         content = task_file(site, phase, token, index, task, snapshot)
         files.append(folder / f"task-{index:04d}.json")
-        write_atomic(files[-1], content.model_dump_json(indent=1).encode(), durable=False)
+        with owner_writes():  # it says which code is run
+            write_atomic(files[-1], content.model_dump_json(indent=1).encode(), durable=False)
         for run in task.runs:
             _write_config(workspace.run_dir(run.key) / "config.json", run)
             claim.grant(workspace.run_dir(run.key), token)

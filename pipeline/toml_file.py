@@ -9,6 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import read_bytes
 
 _MOST_BYTES = 16 << 20
+_MOST_LEVELS = 50
 
 
 def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -19,7 +20,7 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
     """
     try:
         content = read_bytes(path, _MOST_BYTES)
-        return content, tomllib.loads(content.decode("utf-8-sig"))
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -30,3 +31,15 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
         raise PipelineError(f"{path.name}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError; Python's own on a number of too many digits
         raise PipelineError(f"{path.name}: not valid TOML: {error}") from error
+    if _is_deep(data):
+        raise PipelineError(f"{path.name}: nested too deeply")
+    return content, data
+
+
+def _is_deep(data: Any) -> bool:
+    """Dotted keys lead to any depth without a bracket; what walks tables cannot follow that."""
+    level = [data]
+    for _ in range(_MOST_LEVELS):
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+    return bool(level)

@@ -11,6 +11,7 @@ from pipeline.doctor.node_report import QUESTION, NodeReport, read_report, repor
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.failures.traces import tail_of
 from pipeline.files import write_atomic
+from pipeline.private import own_folder
 from pipeline.profiles import SlurmProfile
 from pipeline.provenance import new_token, versions
 from pipeline.scheduler import HeldError
@@ -53,6 +54,7 @@ def go_deep(
     nonce = new_token()
     question = Question(nonce, workspace.job_dir("doctor", nonce), time.time())
     try:
+        own_folder(question.folder, workspace.root)
         write_atomic(question.folder / QUESTION, nonce.encode())
         arguments = (str(workspace.root), str(question.folder), trainer)
         name = f"doctor-{nonce}"

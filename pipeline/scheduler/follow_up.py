@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.files import write_atomic
+from pipeline.private import own_folder, owner_writes
 from pipeline.scheduler.base import FollowUp, HeldError, Submitted
 from pipeline.scheduler.commands import run
 from pipeline.scheduler.refusals import Kind, recognise
@@ -26,7 +27,9 @@ def submit_follow_up(request: FollowUp, profile: "SlurmProfile") -> Submitted:
     script = request.folder / "follow-up.sh"
     setup = profile.setup if profile.auto.setup is None else profile.auto.setup
     lines = ["#!/bin/bash", *setup, f"exec {shlex.join(request.command)}"]
-    write_atomic(script, ("\n".join(lines) + "\n").encode())
+    own_folder(request.folder, request.workspace)
+    with owner_writes():
+        write_atomic(script, ("\n".join(lines) + "\n").encode())
     options = _options(request, profile)
     try:
         printed = sbatch([*options, str(script)])

@@ -12,12 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import submitit
 from submitit.core import utils
 
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.files import write_error
+from pipeline.private import own_folder, owner_writes
 from pipeline.scheduler.base import HeldError, Submission, Submitted
 from pipeline.scheduler.commands import TIMEOUT_S, no_slurm
 from pipeline.scheduler.environment import outside_any_job
@@ -61,6 +64,8 @@ def submit_calls(
     profile: "SlurmProfile",
 ) -> Submitted:
     """Submit calls of a function as the elements of one job; raises as `submit_array` does."""
+    _refuse_odd_path(submission.folder)
+    own_folder(submission.folder, submission.workspace)
     parameters = sbatch_parameters(submission, profile)
     # -P: what lies in the working directory must not come before the snapshot on PYTHONPATH.
     python = f"{shlex.quote(sys.executable)} -P"
@@ -71,6 +76,20 @@ def submit_calls(
     except RefusedError as error:
         raise _meaning(str(error), parameters, submission, profile, len(arguments)) from None
     return Submitted(str(jobs[0].job_id).partition("_")[0])
+
+
+def _refuse_odd_path(folder: Path) -> None:
+    """A path stands in #SBATCH lines, where Slurm replaces %j and has quoting rules of its own.
+
+    Raises:
+        PipelineError: it could not stand there as it is.
+    """
+    odd = sorted(set(str(folder)) & set("%\"'\\"))
+    if odd:
+        raise PipelineError(
+            f"{folder}: Slurm gives {' '.join(odd)} in a path a meaning of its own; "
+            "rename the folder, or move the workspace"
+        )
 
 
 def sbatch_parameters(submission: Submission, profile: "SlurmProfile") -> dict[str, Any]:
@@ -122,13 +141,18 @@ class _Executor(submitit.SlurmExecutor):
     def _internal_process_submissions(
         self, delayed_submissions: list[utils.DelayedSubmission]
     ) -> list[submitit.Job[Any]]:
-        for index, delayed in enumerate(delayed_submissions):
-            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
-            delayed.dump(self.folder / _pickle_name(index))
         if len(delayed_submissions) > 1:
             self.parameters["map_count"] = len(delayed_submissions)
         script = self.folder / "submission.sh"
-        script.write_text(self._make_submission_file_text(self._submitit_command_str, ""))
+        try:
+            with owner_writes():
+                for index, delayed in enumerate(delayed_submissions):
+                    delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+                    delayed.dump(self.folder / _pickle_name(index))
+                text = self._make_submission_file_text(self._submitit_command_str, "")
+                script.write_text(text)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
         return [submitit.SlurmJob(folder=self.folder, job_id=job_id_in(sbatch([str(script)])))]
 
 

@@ -26,6 +26,8 @@ _WAITING = {
 _CLOCK = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,6}):)?(\d{1,8}):(\d{1,3})", re.ASCII)
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", re.ASCII)
 _GPUS = re.compile(r"(?:^|,)gres/gpu=(\d{1,9})(?!\d)", re.ASCII)
+_NODES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]{0,1000}", re.ASCII)
+"""Names of nodes, which may come to stand behind --exclude."""
 _DIGITS = 12
 _MOST_ELEMENTS = 4_000_001  # the largest MaxArraySize
 
@@ -76,7 +78,7 @@ def parse_squeue(text: str) -> dict[TaskId, Row]:
             continue
         job_id, index, word, node, elapsed, name, reason = fields
         status = TaskStatus(
-            _state(word), word, node=node or None, elapsed_s=seconds(elapsed), reason=_named(reason)
+            _state(word), word, node=_node(node), elapsed_s=seconds(elapsed), reason=_named(reason)
         )
         known[job_id, _number(index)] = Row(name, status)
     return known
@@ -268,4 +270,5 @@ def _named(reason: str) -> str | None:
 
 
 def _node(text: str) -> str | None:
-    return text if text not in {"", "None assigned", "(null)", "Unknown"} else None
+    known = _NODES.fullmatch(text) and text != "Unknown"  # not "None assigned", not "(null)"
+    return text if known else None

@@ -10,7 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.seeds import parse_seeds
 from pipeline.study import load_study
 from pipeline.workspace import Workspace, shared_file
-from tests.pipeline.conftest import edit
+from tests.pipeline.conftest import TOY_STUDY, edit
 
 
 def error_of(workspace: Workspace) -> str:
@@ -92,10 +92,11 @@ def test_a_byte_order_mark_and_crlf_are_read(workspace: Workspace) -> None:
 
 
 def test_bytes_that_are_no_text_are_refused(workspace: Workspace) -> None:
-    """A file in another encoding is named, with the byte that shows it."""
-    workspace.study_file.write_bytes(b"\xff\xfe[study]")
-
-    assert "not UTF-8 at byte 0" in error_of(workspace)
+    """A file in another encoding is named, with the line that shows it."""
+    workspace.study_file.write_bytes(TOY_STUDY.encode("utf-16"))
+    assert error_of(workspace) == "study.toml:1: UTF-16; save it as UTF-8"
+    workspace.study_file.write_bytes(TOY_STUDY.replace("Handicapped", "Gêné").encode("latin-1"))
+    assert error_of(workspace) == "study.toml:14: not UTF-8; save it as UTF-8"
 
 
 @pytest.mark.parametrize(
