@@ -4,7 +4,9 @@ Every command imports what it needs when it runs: `pipeline --help` and `pipelin
 answer at once on a busy login node.
 """
 
+import os
 import shlex
+import stat
 import sys
 from functools import partial
 from io import TextIOWrapper
@@ -330,6 +332,7 @@ def cancel(workspace: Path | None, names: tuple[str, ...], yes: bool) -> None:
 
 def main() -> None:
     """Run the command line; a `PipelineError` becomes one line and its exit code."""
+    os.umask(os.umask(stat.S_IWOTH) | stat.S_IWOTH)  # a group may share a workspace, not everybody
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a label may hold what the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")

@@ -153,18 +153,18 @@ def test_a_path_that_slurm_would_read_in_its_own_way_is_refused(
 
 
 def test_sbatch_that_prints_no_job_id_may_have_made_one(
-    tmp_path: Path, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake_slurm: FakeSlurm
 ) -> None:
     """Its words are shown, the intent stays, and the job is looked for before another is made."""
     real = fake_slurm.bin / "sbatch"
-    hidden = real.rename(fake_slurm.bin / "real-sbatch")
+    (fake_slurm.directory / "real").mkdir()
+    hidden = real.rename(fake_slurm.directory / "real" / "sbatch")
     real.write_text(f'#!/bin/sh\n"{hidden}" "$@" >/dev/null\nprintf "ok \\033[31m;²\\n"\n')
     real.chmod(0o755)
     place = make_workspace(tmp_path / "ws")
     ended = pipeline("advance", "-w", str(place.root))
     assert ended.code == 4
     assert "printed no job id but: ok ;²" in ended.err
-    monkeypatch.setenv("PATH", os.environ["PATH"])
     hidden.rename(real)
     assert "found job" in pipeline("advance", "-w", str(place.root)).out
     assert len(fake_slurm.jobs()) == 1
