@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from pipeline.claim import Claim, SupersededError, claim
 from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
 from pipeline.files import read_bytes, write_atomic
 from pipeline.provenance import node_name, versions
 from pipeline.reading import Reading, watched
@@ -238,7 +239,10 @@ class _Task:
             at=ended,
             wall_s=(ended - self._started).total_seconds(),
         )
-        self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
+        try:
+            self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
+        except PipelineError as error:  # a full disk: the log, which is open, may still take a line
+            _say(f"{run_id}: {failure.message}; {error}")
 
     def _write(self, run_id: str, name: str, text: str) -> None:
         self._claims[run_id].check()

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -210,17 +209,22 @@ def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _write(path: Path, identity: Mapping[str, Any], saved: _Saved) -> None:
     facts = json.dumps({"identity": identity, **saved.facts})
-    with path.open("wb") as file:
-        torch.save(
-            {
-                "facts": facts,
-                "tensors": saved.tensors,
-                "digest": _digest(facts, saved.tensors),
-            },
-            file,
-        )
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            torch.save(
+                {
+                    "facts": facts,
+                    "tensors": saved.tensors,
+                    "digest": _digest(facts, saved.tensors),
+                },
+                file,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # half a file only takes room that is short already
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _load(path: Path, identity: Mapping[str, Any]) -> _Saved:
@@ -231,23 +235,22 @@ def _load(path: Path, identity: Mapping[str, Any]) -> _Saved:
         UnusableError: it is damaged, or of something else than `identity`.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise UnusableError("no regular file")
         content = torch.load(path, map_location="cpu", weights_only=True)
         facts, tensors = content["facts"], content["tensors"]
-        intact = content["digest"] == _digest(facts, tensors)
-    except FileNotFoundError:
+        if content["digest"] != _digest(facts, tensors):
+            raise UnusableError("damaged (its checksum does not match)")
+        read = json.loads(facts)
+        differences = list(_differences(read.pop("identity"), identity))
+        saved = _Saved(read["step"], read, tensors)
+    except (FileNotFoundError, UnusableError):
         raise
-    # What a damaged zip or pickle raises is not promised; this is all that has been seen.
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError) as error:
+    except Exception as error:  # what a damaged zip or pickle raises is promised nowhere
         raise UnusableError(f"damaged ({type(error).__name__})") from error
-    except (AttributeError, OverflowError, MemoryError, pickle.PickleError) as error:
-        raise UnusableError(f"damaged ({type(error).__name__})") from error
-    if not intact:
-        raise UnusableError("damaged (its checksum does not match)")
-    read = json.loads(facts)
-    differences = list(_differences(read.pop("identity"), identity))
     if differences:
         raise UnusableError("of something else: " + ", ".join(differences))
-    return _Saved(read["step"], read, tensors)
+    return saved
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
