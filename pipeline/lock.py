@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from pipeline.errors import PipelineError
 from pipeline.files import read_bytes, write_error
@@ -39,7 +39,7 @@ def exclusive(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
     except OSError as error:
         raise write_error(path, error) from error
     with file:
@@ -60,7 +60,7 @@ def holder_of(path: Path) -> str | None:
     return None
 
 
-def _acquire(file: IO[str], path: Path, timeout_s: float, on_wait: Callable[[str], None]) -> None:
+def _acquire(file: FileIO, path: Path, timeout_s: float, on_wait: Callable[[str], None]) -> None:
     deadline, told = time.monotonic() + timeout_s, False
     while not _try_lock(file):
         if not told:
@@ -74,7 +74,7 @@ def _acquire(file: IO[str], path: Path, timeout_s: float, on_wait: Callable[[str
         time.sleep(_POLL_S)
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _try_lock(file: FileIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,13 +87,13 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-def _name_holder(file: IO[str]) -> None:
+def _name_holder(file: FileIO) -> None:
     """Best effort: without room on the disk the lock holds all the same."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(OSError):
         file.truncate(0)
-        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
-        file.flush()
+        facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        file.write(json.dumps(facts).encode())
 
 
 def _holder(path: Path) -> str:

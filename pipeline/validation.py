@@ -56,7 +56,7 @@ def _problem(
     model: type[BaseModel],
     table_of: Callable[[str], Sequence[str]],
 ) -> str:
-    location, models = _walk(model, [one_line(str(part)) for part in item["loc"]])
+    location, models, inner = _walk(model, [one_line(str(part)) for part in item["loc"]])
     table = table_of(location[0]) if location else ()
     path = ".".join([*table, *location])
     context = item.get("ctx", {})
@@ -70,7 +70,13 @@ def _problem(
         return f"{source}: {path}: required key is missing"
     if kind == "union_tag_not_found":
         tag = str(context["discriminator"]).strip("'")
-        return f"{source}: {path}.{tag}: required key is missing; valid: {context['expected_tags']}"
+        valid = sorted(
+            str(word)
+            for found in inner
+            if tag in found.model_fields
+            for word in get_args(found.model_fields[tag].annotation)
+        )
+        return f"{source}: {path}.{tag}: required key is missing; valid: {', '.join(valid)}"
     if kind == "union_tag_invalid":
         tag = str(context["discriminator"]).strip("'")
         valid = re.findall(r"'([^']*)'", str(context["expected_tags"]))
@@ -89,8 +95,8 @@ def _shown(value: object) -> str:
 
 def _walk(
     model: type[BaseModel], location: Sequence[str]
-) -> tuple[list[str], set[type[BaseModel]]]:
-    """The key path as it stands in the file, and the models that its last key belongs to.
+) -> tuple[list[str], set[type[BaseModel]], set[type[BaseModel]]]:
+    """The key path as it stands in the file, the models that its last key belongs to, and its own.
 
     pydantic's own path also names the member of a union that it chose; a file has no such key.
     """
@@ -111,7 +117,7 @@ def _walk(
         else:
             owners = models
         path.append(part)
-    return path, owners
+    return path, owners, models
 
 
 def _has_tag(model: type[BaseModel], tag: str) -> bool:

@@ -6,6 +6,7 @@ import builtins
 import errno
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,10 @@ class Disk:
     root: Path
     fails_at: int | None = None
     error: int = errno.ENOSPC
+    lasts: bool = False
+    """Whether all later calls fail as well, those apart that give room back."""
+    matching: str | None = None
+    """What a call that fails has in it, such as "write .*result"; else its number decides."""
     calls: list[str] = field(default_factory=list)
 
     def call(self, what: str, path: object, *, named: bool = True) -> None:
@@ -35,15 +40,29 @@ class Disk:
             return
         number = len(self.calls)
         self.calls.append(f"{what} {place[len(str(self.root)) + 1 :]}")
-        if number == self.fails_at:
+        matches = self.matching is not None and re.search(self.matching, self.calls[-1])
+        if matches or number == self.fails_at or (self.lasts and self._still(number, what)):
             name = [place] if named else []
             raise OSError(self.error, os.strerror(self.error), *name)
 
 
+    def _still(self, number: int, what: str) -> bool:
+        if self.fails_at is None or number < self.fails_at:
+            return False
+        return self.error == errno.EROFS or what not in ("unlink", "rmdir")
+
+
 @contextmanager
-def faulty(root: Path, fails_at: int | None = None, error: int = errno.ENOSPC) -> Iterator[Disk]:
-    """Count what is written below `root`, and let the call of that number (from 0) fail once."""
-    disk = Disk(root, fails_at, error)
+def faulty(
+    root: Path,
+    fails_at: int | None = None,
+    error: int = errno.ENOSPC,
+    *,
+    lasts: bool = False,
+    matching: str | None = None,
+) -> Iterator[Disk]:
+    """Count what is written below `root`, and let the call of that number (from 0) fail."""
+    disk = Disk(root, fails_at, error, lasts, matching)
     with ExitStack() as patches:
         for name in _ONE_PATH:
             patches.enter_context(patch.object(os, name, _told(disk, name, 0)))
@@ -63,7 +82,7 @@ def _told(disk: Disk, name: str, position: int, module: Any = os) -> Callable[..
 
     def call(*args: Any, **named: Any) -> Any:
         # A folder that is there is not made, whatever the disk is like.
-        if named.get("dir_fd") is None and not (name == "mkdir" and os.path.isdir(args[0])):
+        if named.get("dir_fd") is None and not (name == "mkdir" and Path(args[0]).is_dir()):
             disk.call(name, args[position])
         return real(*args, **named)
 
@@ -85,7 +104,7 @@ def _fsync(disk: Disk) -> Callable[[int], None]:
     real = os.fsync
 
     def call(handle: int) -> None:
-        disk.call("fsync", os.readlink(f"/proc/self/fd/{handle}"), named=False)
+        disk.call("fsync", str(Path(f"/proc/self/fd/{handle}").readlink()), named=False)
         real(handle)
 
     return call

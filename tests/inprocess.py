@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from copy import deepcopy
@@ -112,24 +113,29 @@ class Cluster:
         for job_id, job in self.jobs.items():
             for index, file in enumerate(job.task_files):
                 if job.states[index] is TaskState.QUEUED:
-                    with suppress(Exception):
-                        _work(file, job_id, index)
+                    element = f"{job_id}_{index}" if len(job.task_files) > 1 else job_id
+                    _work(file, job_id, index, file.parent / f"{element}_0_log.out")
                     job.states[index] = TaskState.ENDED
 
 
-def _work(file: Path, job_id: str, index: int) -> None:
-    root = file.parents[3]
+def _work(file: Path, job_id: str, index: int, log_path: Path) -> None:
+    """Run one task; its log takes what fits on the disk."""
+    root, log = file.parents[3], io.StringIO()
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
     here = {"SLURM_ARRAY_JOB_ID": job_id, "SLURM_ARRAY_TASK_ID": str(index)}
     try:
         with (
             patch.dict(os.environ, here),
-            redirect_stderr(io.StringIO()),
+            redirect_stderr(log),
             # The trainer was imported from the workspace by the step that submitted it.
             patch.object(worker, "_refuse_other_code", lambda task: None),
         ):
             worker.run_task(str(root), str(file))
+    except Exception:  # as submitit prints it
+        log.write(traceback.format_exc())
     finally:
+        with suppress(OSError):
+            log_path.write_text(log.getvalue())
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -191,3 +191,12 @@ def test_a_value_that_looks_like_shell_is_never_run(load: Load, tmp_path: Path) 
     subprocess.run(["bash", str(path)], cwd=tmp_path, check=True, capture_output=True)
 
     assert not (tmp_path / "hacked").exists()
+
+
+def test_a_profile_that_does_not_say_where_it_runs_is_told_so(tmp_path: Path) -> None:
+    """The key that is missing, and what may stand there."""
+    path = tmp_path / "profiles.toml"
+    path.write_text('[profiles.here]\npartition = "main"\n', encoding="utf-8")
+    wanted = "profiles.here.backend: required key is missing; valid: local, slurm"
+    with pytest.raises(PipelineError, match=wanted):
+        load_profile(path, "here")
