@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: demo test lint format bench figures clean
+.PHONY: demo test fuzz lint format bench figures clean
 
 demo: $(READY)  ## the miniature study, from pilot to report
 	@test -e $(DEMO)/study.toml || $(BIN)/pipeline init $(DEMO) --template miniature
@@ -19,6 +19,9 @@ demo: $(READY)  ## the miniature study, from pilot to report
 
 test: $(READY)  ## the whole suite
 	$(BIN)/python -m pytest -n auto
+
+fuzz: $(READY)  ## damaged files by the ten thousand, and a disk that fails at every write
+	STUDY_FUZZ=nightly $(BIN)/python -m pytest -q -n0 tests/fuzz tests/pipeline/test_full_disk.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -74,5 +74,5 @@ def _token(content: bytes) -> str | None:
     """None when a power cut left nothing that can be read."""
     try:
         return str(json.loads(content)["token"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

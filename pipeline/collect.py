@@ -111,6 +111,15 @@ def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
     result, content = found
     if digest_of(content) != run.result_digest:
         raise PipelineError(f"{path}: was changed after it was accepted; {_MEND}")
+    for name, ours, theirs in (
+        ("device", run.device_seconds, result.device_s),
+        ("GPU", run.gpu_seconds, result.gpu_s),
+    ):
+        if ours is not None and ours != theirs:
+            raise PipelineError(
+                f"{path}: the run took {theirs} s of {name} time, and the state says {ours}; "
+                "mend .state/pipeline.json"
+            )
     return replace(row_of(result, workspace.relative(path)), condition=run.arm)
 
 

@@ -1,6 +1,7 @@
 """Reads a run's metrics.jsonl while it grows, and what is left to be computed from it."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,14 @@ def _parsed(line: bytes) -> Record:
     if not isinstance(record, dict):
         return {}
     return {
-        key: value
+        key: _as_float(value)
         for key, value in record.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # JSON bounds no whole number
+        return math.inf

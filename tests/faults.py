@@ -45,7 +45,6 @@ class Disk:
             name = [place] if named else []
             raise OSError(self.error, os.strerror(self.error), *name)
 
-
     def _still(self, number: int, what: str) -> bool:
         if self.fails_at is None or number < self.fails_at:
             return False

@@ -6,7 +6,7 @@ import re
 
 from hypothesis import strategies as st
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     rb'"(?:[^"\\\n]|\\.)*"|[+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?|\b(?:true|false|null)\b'
     rb"|[A-Za-z_][A-Za-z_0-9.-]*"
 )
@@ -40,6 +40,9 @@ TOKENS = st.one_of(
     st.floats().map(lambda number: repr(number).encode()),
     st.text(max_size=8).map(_quoted),
 )
+ALL_HOSTILE = (*_TOKENS, *(_quoted(text) for text in HOSTILE_TEXTS))
+MOST_TOKENS = 160
+"""Of a file; what comes later in it repeats what came before."""
 _ENCODINGS = (
     "utf-16",
     "utf-16-be",
@@ -106,7 +109,7 @@ def _insert(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def _replace_token(draw: st.DrawFn, content: bytes) -> bytes:
-    found = list(_TOKEN.finditer(content))
+    found = list(TOKEN.finditer(content))
     if not found:
         return draw(TOKENS)
     token = found[draw(st.integers(0, len(found) - 1))]
@@ -114,7 +117,7 @@ def _replace_token(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def _copy_token(draw: st.DrawFn, content: bytes) -> bytes:
-    found = list(_TOKEN.finditer(content))
+    found = list(TOKEN.finditer(content))
     if not found:
         return content
     one, other = (found[draw(st.integers(0, len(found) - 1))] for _ in range(2))

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import pipeline
 import training
 from tests.fuzz.conftest import TRIED
-from tests.fuzz.damage import damaged
+from tests.fuzz.damage import ALL_HOSTILE, MOST_TOKENS, TOKEN, damaged
 from tests.fuzz.parsers import NOT_HOSTILE, PARSERS, READERS, message_is_plain
 from tests.fuzz.specimens import Specimens
-from tests.profiles import share
+from tests.profiles import NIGHTLY, share
 
 _READS = {
     "read_bytes", "read_text", "open_regular", "readlines", "model_validate_json", "validate_json",
@@ -81,7 +81,9 @@ def _reads(tree: ast.Module) -> bool:
             owner = getattr(called.value, "id", "")
             if owner in _OF_MODULES[name]:
                 return True
-        elif (name in _READS and name not in _OF_MODULES) or (name == "open" and _opens_to_read(node)):
+        elif (name in _READS and name not in _OF_MODULES) or (
+            name == "open" and _opens_to_read(node)
+        ):
             return True
     return False
 
@@ -93,3 +95,28 @@ def _opens_to_read(call: ast.Call) -> bool:
     modes = [a.value for a in [*call.args, *(k.value for k in call.keywords if k.arg == "mode")]
              if isinstance(a, ast.Constant) and isinstance(a.value, str)]  # fmt: skip
     return not modes or "r" in modes[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["study.toml", "profiles.toml", "result.json", "failure.json", "task file", "pipeline.json",
+     "metrics.jsonl", "squeue", "sacct", "scontrol show job", "nodes", "attempt.json"],
+)  # fmt: skip
+def test_every_value_is_replaced_by_every_hostile_one(name: str, specimens: Specimens) -> None:
+    """Each token of a file in turn; in `make test` a share of them."""
+    parser = PARSERS[name]
+    content = parser.content(specimens)
+    tokens, values = list(TOKEN.finditer(content))[:MOST_TOKENS], ALL_HOSTILE
+    pairs = [(token, value) for token in tokens for value in values]
+    for token, value in pairs if NIGHTLY else pairs[:: len(pairs) // 25]:
+        TRIED[f"{name}, value by value"] += 1
+        bad = content[: token.start()] + value + content[token.end() :]
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                parser.call(specimens, Path(folder), bad)
+            except parser.errors as error:
+                assert message_is_plain(error)
+            except Exception as error:
+                error.add_note(f"{token[0]!r} was replaced by {value[:60]!r}")
+                raise

@@ -248,9 +248,7 @@ def said(texts: list[str]) -> ReportInput:
         scope=text,
         hypotheses=tuple(replace(h, statement=text) for h in report.hypotheses),
         conditions=(
-            replace(
-                condition, label=text, differences={f"k{n}": t for n, t in enumerate(texts)}
-            ),
+            replace(condition, label=text, differences={f"k{n}": t for n, t in enumerate(texts)}),
             *report.conditions[1:],
         ),
         shared_config={**report.shared_config, "key": text},
@@ -300,7 +298,10 @@ def tags(page: str) -> list[str]:
 def test_a_text_changes_nothing_but_itself_in_the_report() -> None:
     """No heading, table, link, tag or template comes of it, in Markdown or on the page."""
     found = []
-    for texts in ([" and ".join(SHOWN), *SHOWN], [f"plain words {n}" for n in range(len(SHOWN) + 1)]):
+    for texts in (
+        [" and ".join(SHOWN), *SHOWN],
+        [f"plain words {n}" for n in range(len(SHOWN) + 1)],
+    ):
         report = render_report(said(texts), [TEMPLATES])
         assert all(c == "\n" or c.isprintable() or ord(c) > 0xFF for c in report)
         page = render_html(report, {}, texts[0], [TEMPLATES])
