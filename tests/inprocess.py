@@ -128,7 +128,7 @@ def _work(file: Path, job_id: str, index: int, log_path: Path) -> None:
             patch.dict(os.environ, here),
             redirect_stderr(log),
             # The trainer was imported from the workspace by the step that submitted it.
-            patch.object(worker, "_refuse_other_code", lambda task: None),
+            patch.object(worker, "_refuse_other_code", lambda _: None),
         ):
             worker.run_task(str(root), str(file))
     except Exception:  # as submitit prints it
@@ -147,12 +147,12 @@ def installed(cluster: Cluster, *, draw: bool = False) -> Iterator[Cluster]:
     from pipeline.scheduler import slurm
 
     def reach(name: str) -> Any:
-        return lambda self, *args: getattr(cluster, name)(*args)
+        return lambda _, *args: getattr(cluster, name)(*args)
 
     fates = {name: reach(name) for name in ("submit", "find", "query", "cancel")}
     with (
         patch.multiple(
-            slurm.SlurmScheduler, check=lambda self: None, most_tasks=lambda self: 1000, **fates
+            slurm.SlurmScheduler, check=lambda _: None, most_tasks=lambda _: 1000, **fates
         ),
         patch.dict(submit._SETTLE_S, {"slurm": 0}),
     ):
@@ -163,7 +163,7 @@ def installed(cluster: Cluster, *, draw: bool = False) -> Iterator[Cluster]:
                 yield cluster
 
 
-def _one_picture(analysis: Any, *rest: object, **named: object) -> Drawings:
+def _one_picture(analysis: Any, *_rest: object, **_named: object) -> Drawings:
     phase = getattr(analysis, "phase", None)
     return {f"{phase}-strip.svg": _PICTURE} if phase else {}
 

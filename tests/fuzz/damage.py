@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 
 from hypothesis import strategies as st
 
@@ -11,24 +13,87 @@ TOKEN = re.compile(
     rb"|[A-Za-z_][A-Za-z_0-9.-]*"
 )
 HOSTILE_TEXTS = (
-    "", ".", "..", "../../../etc/passwd", "/etc/passwd", "-rf", "--wrap=id", "con", "a" * 5000,
-    "a\u0000b", "\u001b[2J\u001b]0;title\u0007", "\u202etxt.exe", "\ud800", "\ufeff", "\u0130",
-    "{{ 7 * 7 }}", "{% raw %}", "<script>alert(1)</script>", "![x](http://e/x.png)", "| a | b |",
-    "`code`", "# heading", "$(id)", "`id`", "; id #", "\n#SBATCH --uid=0", "%j%%A", "\N{ROMAN NUMERAL TWO}",
-    "²", "٣", "é", "e\u0301", "\U0001f600",
-)  # fmt: skip
+    "",
+    ".",
+    "..",
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "-rf",
+    "--wrap=id",
+    "con",
+    "a" * 5000,
+    "a\u0000b",
+    "\u001b[2J\u001b]0;title\u0007",
+    "\u202etxt.exe",
+    "\ud800",
+    "\ufeff",
+    "\u0130",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "<script>alert(1)</script>",
+    "![x](http://e/x.png)",
+    "| a | b |",
+    "`code`",
+    "# heading",
+    "$(id)",
+    "`id`",
+    "; id #",
+    "\n#SBATCH --uid=0",
+    "%j%%A",
+    "\N{ROMAN NUMERAL TWO}",
+    "²",
+    "٣",
+    "é",
+    "e\u0301",
+    "\U0001f600",
+)
 _TOKENS = (
-    b"1e400", b"-1e400", b"1e308", b"1e-320", b"NaN", b"nan", b"inf", b"-Infinity", b"9" * 5000, b"9" * 400,
-    b"-1", b"0", b"-0", b"0.1", b"true", b"false", b"null", b"{}", b"[]", b'""', b"[" * 3000, b'{"a":' * 1500,
-    b"1979-05-27T07:32:00Z", b"1979-05-27", b"07:32:00", b"0x10", b"1_000", b'"\\ud800"', b'"\\u0000"',
-    b'"0001-01-01T00:00:00+23:59"', b'"9999-12-31T23:59:59-23:59"', b"18446744073709551617", b"[1, 2]",
-    b'{"a": 1}', b"'", b'"""', b"=", b",", b"}", b"]", b"\\", b"#",
-)  # fmt: skip
+    b"1e400",
+    b"-1e400",
+    b"1e308",
+    b"1e-320",
+    b"NaN",
+    b"nan",
+    b"inf",
+    b"-Infinity",
+    b"9" * 5000,
+    b"9" * 400,
+    b"-1",
+    b"0",
+    b"-0",
+    b"0.1",
+    b"true",
+    b"false",
+    b"null",
+    b"{}",
+    b"[]",
+    b'""',
+    b"[" * 3000,
+    b'{"a":' * 1500,
+    b"1979-05-27T07:32:00Z",
+    b"1979-05-27",
+    b"07:32:00",
+    b"0x10",
+    b"1_000",
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b'"0001-01-01T00:00:00+23:59"',
+    b'"9999-12-31T23:59:59-23:59"',
+    b"18446744073709551617",
+    b"[1, 2]",
+    b'{"a": 1}',
+    b"'",
+    b'"""',
+    b"=",
+    b",",
+    b"}",
+    b"]",
+    b"\\",
+    b"#",
+)
 
 
 def _quoted(text: str) -> bytes:
-    import json
-
     return json.dumps(text).encode()
 
 
@@ -58,8 +123,8 @@ _ENCODINGS = (
 @st.composite
 def one_damage(draw: st.DrawFn, content: bytes) -> bytes:
     """The content damaged in one way."""
-    kind = draw(st.sampled_from(_KINDS))
-    return kind(draw, content)
+    damage: Callable[[st.DrawFn, bytes], bytes] = draw(st.sampled_from(_KINDS))
+    return damage(draw, content)
 
 
 def damaged(content: bytes) -> st.SearchStrategy[bytes]:
@@ -111,9 +176,9 @@ def _insert(draw: st.DrawFn, content: bytes) -> bytes:
 def _replace_token(draw: st.DrawFn, content: bytes) -> bytes:
     found = list(TOKEN.finditer(content))
     if not found:
-        return draw(TOKENS)
+        return bytes(draw(TOKENS))
     token = found[draw(st.integers(0, len(found) - 1))]
-    return content[: token.start()] + draw(TOKENS) + content[token.end() :]
+    return content[: token.start()] + bytes(draw(TOKENS)) + content[token.end() :]
 
 
 def _copy_token(draw: st.DrawFn, content: bytes) -> bytes:
@@ -163,6 +228,19 @@ def _long_line(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 _KINDS = (
-    _flip, _truncate, _splice, _cut_out, _insert, _replace_token, _replace_token, _replace_token,
-    _copy_token, _repeat_line, _drop_line, _unknown_field, _encode, _line_ends, _long_line,
-)  # fmt: skip
+    _flip,
+    _truncate,
+    _splice,
+    _cut_out,
+    _insert,
+    _replace_token,
+    _replace_token,
+    _replace_token,
+    _copy_token,
+    _repeat_line,
+    _drop_line,
+    _unknown_field,
+    _encode,
+    _line_ends,
+    _long_line,
+)

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from pipeline import canary, claim, strict_json
@@ -72,12 +71,17 @@ def _of_run(name: str) -> Content:
 
 
 def _text(text: str) -> Content:
-    return lambda specimens: text.encode()
+    return lambda _: text.encode()
 
 
 def _written(folder: Path, name: str, content: bytes) -> Path:
     (folder / name).write_bytes(content)
     return folder / name
+
+
+def _in(name: str, read: Callable[[Path], object]) -> Call:
+    """A reader of a file of that name."""
+    return lambda _, folder, content: read(_written(folder, name, content))
 
 
 def _study(specimens: Specimens, folder: Path, content: bytes) -> None:
@@ -138,7 +142,7 @@ def _claimed(specimens: Specimens, folder: Path, content: bytes) -> None:
 def _process(specimens: Specimens, folder: Path, content: bytes) -> None:
     del specimens
     _written(folder, "process.json", content)
-    with patch("psutil.process_iter", lambda attrs: []):
+    with patch("psutil.process_iter", lambda _: []):
         found = LocalScheduler().find("no-such-token", folder)
     assert found is None or int(found.job_id) >= 0
 
@@ -218,21 +222,21 @@ def _scontrol(text: str) -> None:
 
 
 def _most(text: str) -> None:
-    with patch.object(slurm, "run", lambda *words: text):
+    with patch.object(slurm, "run", lambda *_: text):
         assert slurm._most_tasks.__wrapped__("scontrol", None) >= 1
 
 
 def _found(text: str) -> None:
     with (
-        patch.object(slurm, "run", lambda *words: text),
-        patch.object(slurm, "attempt", lambda *words: text),
+        patch.object(slurm, "run", lambda *_: text),
+        patch.object(slurm, "attempt", lambda *_: text),
     ):
         found = slurm.SlurmScheduler().find("t0k3n", Path("unused"))
         assert found is None or found.job_id.isdecimal()
 
 
 def _looked_at(text: str) -> None:
-    with patch.object(probe, "call", lambda *words: text):
+    with patch.object(probe, "call", lambda *_: text):
         probe.look_at_probe("100")
 
 
@@ -257,7 +261,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "profiles.toml": Parser(
         _file("slurm/profiles.toml"),
-        lambda s, f, c: load_profile(_written(f, "profiles.toml", c), "cluster"),
+        _in("profiles.toml", lambda path: load_profile(path, "cluster")),
         OURS,
     ),
     "pipeline.json": Parser(_file(".state/pipeline.json"), _state, OURS),
@@ -265,24 +269,22 @@ PARSERS: dict[str, Parser] = {
     "the state's seal": Parser(_file(".state/pipeline.json.sha256"), _seal),
     "any JSON": Parser(_file(".state/pipeline.json"), _json, (strict_json.JsonError,)),
     "result.json": Parser(_of_run("result.json"), _result, (ResultFileError,)),
-    "failure.json": Parser(
-        _file("failure.json"), lambda s, f, c: read_failure(_written(f, "failure.json", c))
-    ),
+    "failure.json": Parser(_file("failure.json"), _in("failure.json", read_failure)),
     "task file": Parser(
         _file("slurm/logs/*/task-0000.json"),
-        lambda s, f, c: read_task(_written(f, "task-0000.json", c)),
+        _in("task-0000.json", read_task),
         (ResultFileError,),
     ),
     "attempt.json": Parser(_of_run("attempt.json"), _claimed, (claim.SupersededError,)),
     "process.json": Parser(_file("process.json"), _process),
     "metrics.jsonl": Parser(_of_run("metrics.jsonl"), _metrics),
     "diagnostics.npz": Parser(
-        _file("diagnostics.npz"), lambda s, f, c: parse_recording(c), (RecordingError,)
+        _file("diagnostics.npz"), lambda *given: parse_recording(given[2]), (RecordingError,)
     ),
     "origin of a code copy": Parser(_file(".state/code/*.json"), _origin),
     "lock": Parser(
         _text('{"host": "a", "pid": 1, "since": "2026"}'),
-        lambda s, f, c: _holder(_written(f, "lock", c)),
+        _in("lock", _holder),
     ),
     "log": Parser(_text(given.LOG), _log),
     "answer.json": Parser(_answer, _report_of_node, OURS),
@@ -290,7 +292,7 @@ PARSERS: dict[str, Parser] = {
         lambda _: shared_file(given.TEMPLATE).read_bytes(), _template, OURS, 10
     ),
     "RESULTS.md": Parser(_file("RESULTS.md"), _published),
-    "any file": Parser(_text("x"), lambda s, f, c: read_bytes(_written(f, "x", c))),
+    "any file": Parser(_text("x"), _in("x", read_bytes)),
     "seeds": Parser(_text("0-9, 12"), _told(parse_seeds), (ValueError,)),
     "squeue": Parser(_text(given.SQUEUE), _told(slurm_query.parse_squeue)),
     "sacct": Parser(
@@ -355,7 +357,8 @@ NOT_HOSTILE: dict[str, str] = {
 """Module that looks like a reader -> why nothing it reads can be hostile, or can do harm."""
 
 
-def message_is_plain(error: Exception) -> bool:
-    """Whether an error says what it has to say without what a terminal would obey."""
-    words: Any = str(error)
-    return bool(words) and "Traceback" not in words
+def assert_plain(error: Exception) -> None:
+    """An error says what it has to say, and none of ours stands in it."""
+    words = str(error)
+    assert words
+    assert "Traceback" not in words

@@ -15,7 +15,7 @@ import pipeline
 import training
 from tests.fuzz.conftest import TRIED
 from tests.fuzz.damage import ALL_HOSTILE, MOST_TOKENS, TOKEN, damaged
-from tests.fuzz.parsers import NOT_HOSTILE, PARSERS, READERS, message_is_plain
+from tests.fuzz.parsers import NOT_HOSTILE, PARSERS, READERS, assert_plain
 from tests.fuzz.specimens import Specimens
 from tests.profiles import NIGHTLY, share
 
@@ -43,7 +43,7 @@ def test_a_damaged_file_is_refused_by_name_or_read(name: str, specimens: Specime
             try:
                 parser.call(specimens, Path(folder), bad)
             except parser.errors as error:
-                assert message_is_plain(error)
+                assert_plain(error)
 
     every()
 
@@ -116,7 +116,7 @@ def test_every_value_is_replaced_by_every_hostile_one(name: str, specimens: Spec
             try:
                 parser.call(specimens, Path(folder), bad)
             except parser.errors as error:
-                assert message_is_plain(error)
+                assert_plain(error)
             except Exception as error:
                 error.add_note(f"{token[0]!r} was replaced by {value[:60]!r}")
                 raise

@@ -43,10 +43,36 @@ from tests.pipeline.published import HYPOTHESES, PLAN, report_input, table
 from tests.pipeline.refresh_golden import TEMPLATES
 
 ODD = [
-    *HOSTILE_TEXTS, "a*b*c", "[a](b)", "![a](b)", "<a href='x'>", "<!-- x -->", "&lt;b&gt;", "a\\", "~~~", "```",
-    "1. a", "- a", "===", "---", "> a", "    a", "| --- |", "</script>", "</style>", "$x^2$", "a_b_c", "{% include %}",
-    "\x9b31m", "\x07", "\u2028", "\ufffe", "\U0001ffff", "--", "]]>",
-]  # fmt: skip
+    *HOSTILE_TEXTS,
+    "a*b*c",
+    "[a](b)",
+    "![a](b)",
+    "<a href='x'>",
+    "<!-- x -->",
+    "&lt;b&gt;",
+    "a\\",
+    "~~~",
+    "```",
+    "1. a",
+    "- a",
+    "===",
+    "---",
+    "> a",
+    "    a",
+    "| --- |",
+    "</script>",
+    "</style>",
+    "$x^2$",
+    "a_b_c",
+    "{% include %}",
+    "\x9b31m",
+    "\x07",
+    "\u2028",
+    "\ufffe",
+    "\U0001ffff",
+    "--",
+    "]]>",
+]
 texts = st.one_of(
     st.sampled_from(ODD), st.text(max_size=20), st.lists(st.sampled_from(ODD)).map("".join)
 )
@@ -135,7 +161,7 @@ def test_a_folder_s_name_is_no_command(
     monkeypatch.chdir(tmp_path)
     place = make_workspace(tmp_path / "w $(touch hacked); `touch hacked` & #SBATCH --hold")
     assert pipeline("advance", "-w", str(place.root)).code == 0
-    fake_slurm.wait(fake_slurm.jobs()[0].job_id, timeout=60)
+    fake_slurm.wait(fake_slurm.jobs()[0].id, timeout=60)
     pipeline("advance", "-w", str(place.root))
     assert {r.status for r in state_of(place).runs_of("pilot").values()} == {RunStatus.DONE}
     assert not list(tmp_path.rglob("hacked"))
@@ -413,7 +439,7 @@ def slurm_screen(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_logs_and_reasons_are_shown_without_what_they_order(tmp_path: Path) -> None:
-    """A task that prints escape sequences, and fails with them, orders nothing by `logs` or `why`."""
+    """A task that prints escape sequences and fails orders nothing by `logs` or `why`."""
     place = make_workspace(tmp_path / "ws")
     root = str(place.root)
     evil = "\x1b]0;owned\x07\x1b[2J RuntimeError: \x9b31m\u202e boo"
