@@ -8,12 +8,14 @@ from pipeline.alarms import alarms_of
 from pipeline.analyse import all_hypotheses, analyse_phase, plan_of
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import HoleReason, ResultTable, RunRow
+from pipeline.aside import Likeness, likeness, set_aside
 from pipeline.cells import cell_label
 from pipeline.collect import table_of
 from pipeline.curves import curves_of
 from pipeline.ledger import ledger
 from pipeline.plan import valid
 from pipeline.report_input import (
+    AsideInfo,
     ConditionInfo,
     Cost,
     FileInfo,
@@ -110,7 +112,21 @@ def _phase(
         confirmatory=phase.confirmatory,
         begun_unfrozen=_begun_unfrozen(state, name),
         gates=_gates(state, name, complete=complete),
+        aside=_aside(workspace, state, name),
     )
+
+
+def _aside(workspace: Workspace, state: State, phase: str) -> tuple[AsideInfo, ...]:
+    """Results that were set aside, those that compare alike together.
+
+    Every run that was ever submitted is looked at: of a start that nobody saw, folders alone tell.
+    """
+    runs = {key: run for key, run in state.runs_of(phase).items() if run.tries}
+    alike: dict[Likeness, tuple[str, ...]] = {}
+    for aside in set_aside(workspace, runs):
+        found = likeness(aside.path, runs[aside.run])
+        alike[found] = (*alike.get(found, ()), workspace.relative(aside.path))
+    return tuple(AsideInfo(found.value, paths) for found, paths in alike.items())
 
 
 def _gates(state: State, phase: str, *, complete: bool) -> tuple[GateInfo, ...]:
@@ -352,7 +368,7 @@ def _files() -> tuple[FileInfo, ...]:
     return (
         FileInfo("RESULTS.html", "this report as one page, figures included"),
         FileInfo("study.toml", "the study and its analysis plan"),
-        FileInfo("runs/", "config, result and metrics of every run"),
+        FileInfo("runs/", "config and result of every run, metrics of every attempt"),
         FileInfo("slurm/logs/", "task files and logs of every job"),
         FileInfo(".state/pipeline.json", "what was planned, submitted and seen"),
         FileInfo(".state/journal.jsonl", "the same as events, in order"),

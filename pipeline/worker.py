@@ -1,7 +1,7 @@
 """What runs inside a job: train the runs of one task file, write their results.
 
-Runs on the compute node. Everything it learns goes into the folders of its runs; it never touches
-the state.
+Runs on the compute node. Everything it learns goes into the folder of its own attempt at each run,
+and a result from there into the run's (see `pipeline.promotion`); it never touches the state.
 """
 
 import json
@@ -18,17 +18,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.claim import Claim, SupersededError, claim
+from pipeline.attempts import FAILURE, METRICS, RESULT, drop_earlier_checkpoints
+from pipeline.claim import Claim, SupersededError, claim, recover
 from pipeline.digest import digest_of
+from pipeline.errors import PipelineError
 from pipeline.files import write_atomic
 from pipeline.provenance import node_name, versions
 from pipeline.reading import Reading, watched
 from pipeline.results import (
     Attempt,
     FailureFile,
+    ResultFileError,
     RunEntry,
     RunResult,
     TaskFile,
+    read_result,
 )
 from pipeline.sources import Sources, import_root
 from pipeline.trainer import (
@@ -74,6 +78,7 @@ class _Context:
 
     def __init__(self, claims: Mapping[str, Claim]) -> None:
         self._claims = claims
+        self._training: set[str] = set()
         self._stop = False
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
@@ -81,13 +86,17 @@ class _Context:
     def report(
         self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
     ) -> None:
-        self._claims[run.run_id].check()
+        claim = self._claims[run.run_id]
+        claim.check()
+        if run.run_id not in self._training:
+            self._training.add(run.run_id)
+            drop_earlier_checkpoints(claim.folder)
         record = {**values, "step": step, "total_steps": total_steps, "time": time.time()}
         try:
-            with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (run.directory / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:  # a full disk costs a point of a curve, not the training
-            _say(f"metrics.jsonl of {run.run_id}: {error.strerror}")
+            _say(f"{METRICS} of {run.run_id}: {error.strerror}")
 
     def should_stop(self) -> bool:
         return self._stop
@@ -101,7 +110,7 @@ class _Context:
 def run_task(workspace_root: str, task_file: str) -> None:
     """Train one task; the function that submitit calls in the job.
 
-    A task whose place another attempt has taken ends without a word in any run's folder.
+    A task whose place another attempt has taken ends, and what it may have come to is set aside.
 
     Raises:
         TaskFailedError: a run failed or was stopped; each has a failure.json that says why.
@@ -109,16 +118,34 @@ def run_task(workspace_root: str, task_file: str) -> None:
     workspace = Workspace(Path(workspace_root))
     task = TaskFile.model_validate_json(Path(task_file).read_bytes())
     os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # read when torch is first imported
+    run_dirs = {
+        entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
+    }
     try:
-        _Task(workspace, task).train()
+        for run_dir in run_dirs.values():
+            recover(run_dir, task.token)
+        if all(_has_result(run_dir, task.token) for run_dir in run_dirs.values()):
+            _say("an earlier start of this task has brought every result; there is nothing to do")
+            return
+        claims = {run_id: claim(run_dir, task.token) for run_id, run_dir in run_dirs.items()}
+        _Task(workspace, task, claims).train()
     except SupersededError as error:
-        _say(f"superseded: {error}; this attempt ends and writes nothing")
+        _say(f"superseded: {error}; this attempt ends, none of its results counts")
+
+
+def _has_result(run_dir: Path, token: str) -> bool:
+    """Has the run a result of this submission?"""
+    try:
+        found = read_result(run_dir / RESULT)
+    except ResultFileError:
+        return False
+    return found is not None and found[0].attempt.token == token
 
 
 class _Task:
     """One task being trained: which runs still lack an outcome, and how to record one."""
 
-    def __init__(self, workspace: Workspace, task: TaskFile) -> None:
+    def __init__(self, workspace: Workspace, task: TaskFile, claims: Mapping[str, Claim]) -> None:
         self._workspace = workspace
         self._task = task
         self._attempt = Attempt(
@@ -128,13 +155,11 @@ class _Task:
             array_index=_array_index(task),
             node=os.environ.get("SLURMD_NODENAME") or node_name(),
         )
-        self._folders = {
-            entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
-        }
-        self._claims = {run: claim(folder, task.token) for run, folder in self._folders.items()}
+        self._claims = claims
         self._open = {entry.run_id: entry for entry in task.runs}
         self._failures: list[str] = []
-        self._context = _Context(self._claims)
+        self._superseded: SupersededError | None = None
+        self._context = _Context(claims)
         self._started = datetime.now(UTC)
 
     def train(self) -> None:
@@ -149,6 +174,8 @@ class _Task:
             raise
         for run_id in list(self._open):
             self._fail(run_id, _STOPPED if self._context.should_stop() else _SILENT)
+        if self._superseded is not None:
+            raise self._superseded
         if self._failures:
             raise TaskFailedError("; ".join(self._failures))
 
@@ -169,12 +196,8 @@ class _Task:
             self._accept(outcome, reading.unread(outcome.run_id))
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
-        folder = self._folders[entry.run_id]
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in ("metrics.jsonl", "failure.json"):  # of an earlier attempt at this run
-            (folder / stale).unlink(missing_ok=True)
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
-        return _Run(entry.run_id, entry.seed, config, folder)
+        return _Run(entry.run_id, entry.seed, config, self._claims[entry.run_id].folder)
 
     def _accept(self, outcome: TrainingOutcome, unread: list[str]) -> None:
         entry = self._open[outcome.run_id]
@@ -192,8 +215,24 @@ class _Task:
             shown = f"{where} = {first['input']}"
             self._fail(entry.run_id, f"result refused: {shown}: {first['msg']}")
             return
-        self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
+        self._write(entry.run_id, RESULT, result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
+        self._promote(entry.run_id)
+
+    def _promote(self, run_id: str) -> None:
+        """Make our result the run's; a late or second one stays where it was written."""
+        claim = self._claims[run_id]
+        try:
+            if claim.promote():
+                return
+            why = "the run has one already"
+        except SupersededError as error:
+            self._superseded = error
+            why = str(error)
+        except PipelineError as error:
+            _say(f"{error}; until then it lies in {claim.folder}")
+            return
+        _say(f"the result of {run_id} is set aside in {claim.folder}: {why}")
 
     def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
         ended = datetime.now(UTC)
@@ -206,7 +245,7 @@ class _Task:
             "condition": entry.condition,
             "seed": entry.seed,
             "config_digest": entry.config_digest,
-            "attempt": self._attempt,
+            "attempt": self._attempt_at(entry.run_id),
             "metrics": {name: _measured(m) for name, m in outcome.metrics.items()},
             "references": {
                 metric: {name: _measured(m) for name, m in predictors.items()}
@@ -214,7 +253,7 @@ class _Task:
             },
             "data_digests": dict(outcome.data_digests),
             "details": dict(outcome.details),
-            **_recorded(outcome, self._folders[entry.run_id]),
+            **_recorded(outcome, self._claims[entry.run_id].folder),
             "unread_keys": unread,
             "versions": versions(),
             "code": task.code,
@@ -232,16 +271,18 @@ class _Task:
         ended = datetime.now(UTC)
         failure = FailureFile(
             run_id=run_id,
-            attempt=self._attempt,
+            attempt=self._attempt_at(run_id),
             message=one_line(message),
             at=ended,
             wall_s=(ended - self._started).total_seconds(),
         )
-        self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
+        self._write(run_id, FAILURE, failure.model_dump_json(indent=1))
+
+    def _attempt_at(self, run_id: str) -> Attempt:
+        return self._attempt.model_copy(update={"folder": self._claims[run_id].folder.name})
 
     def _write(self, run_id: str, name: str, text: str) -> None:
-        self._claims[run_id].check()
-        write_atomic(self._folders[run_id] / name, text.encode())
+        write_atomic(self._claims[run_id].folder / name, text.encode())
 
 
 def _refuse_other_code(task: TaskFile) -> None:
