@@ -20,6 +20,7 @@ class Likeness(Enum):
 
     SAME = "the same numbers as the accepted result, to the last bit"
     OTHER = "other numbers than the accepted result"
+    FOREIGN = "of another run"
     ALONE = "no result of the run is accepted yet"
     UNREADABLE = "it cannot be read"
 
@@ -33,7 +34,7 @@ class Aside:
     path: Path
 
 
-def set_aside(workspace: Workspace, keys: Iterable[str]) -> list[Aside]:
+def set_aside_of(workspace: Workspace, keys: Iterable[str]) -> list[Aside]:
     """The results of these runs that were set aside; one listing of a folder for each run."""
     found = []
     for key in keys:
@@ -52,17 +53,19 @@ def tried_again(state: State) -> list[str]:
     return sorted(keys & set(state.runs))
 
 
-def likeness(path: Path, run: RunRecord) -> Likeness:
+def likeness(aside: Aside, run: RunRecord) -> Likeness:
     """Compare a result that was set aside with what was accepted of its run."""
-    from pipeline.collect import fingerprint_of  # builds pydantic models
+    from pipeline.collect import fingerprint_of, mismatch  # builds pydantic models
     from pipeline.results import ResultFileError, read_result
 
     try:
-        found = read_result(path)
+        found = read_result(aside.path)
     except ResultFileError:
         return Likeness.UNREADABLE
     if found is None:
         return Likeness.UNREADABLE
+    if mismatch(found[0], aside.run, run) is not None:
+        return Likeness.FOREIGN
     if run.fingerprint is None:
         return Likeness.ALONE
     return Likeness.SAME if fingerprint_of(found[0]) == run.fingerprint else Likeness.OTHER

@@ -57,7 +57,7 @@ def _take_over(run_dir: Path, spare: Path) -> bool:
     try:
         for path in resumable(run_dir):
             _second_name(path, spare / path.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, shutil.Error):
         drop_checkpoints(spare)
         return False
     return True

@@ -17,12 +17,11 @@ from pipeline.attempts import (
     ATTEMPTS,
     RESULT,
     begin,
-    drop_checkpoints,
     drop_earlier_checkpoints,
     is_attempt_name,
 )
 from pipeline.files import write_atomic
-from pipeline.promotion import promote, set_aside
+from pipeline.promotion import make_way, promote
 
 _NAME = "attempt.json"
 
@@ -61,8 +60,6 @@ class Claim:
         ours = promote(self.run_dir, self.folder)
         if ours:
             drop_earlier_checkpoints(self.folder)
-        else:
-            drop_checkpoints(self.folder)
         return ours
 
 
@@ -73,7 +70,7 @@ def grant(run_dir: Path, token: str) -> None:
     """
     write_atomic(run_dir / _NAME, _content(token, None), durable=False)
     if (run_dir / RESULT).exists():
-        set_aside(run_dir)
+        make_way(run_dir)
 
 
 def recover(run_dir: Path, token: str) -> None:

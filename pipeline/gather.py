@@ -8,7 +8,7 @@ from pipeline.alarms import alarms_of
 from pipeline.analyse import all_hypotheses, analyse_phase, plan_of
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import HoleReason, ResultTable, RunRow
-from pipeline.aside import Likeness, likeness, set_aside
+from pipeline.aside import Likeness, likeness, set_aside_of
 from pipeline.cells import cell_label
 from pipeline.collect import table_of
 from pipeline.curves import curves_of
@@ -123,8 +123,8 @@ def _aside(workspace: Workspace, state: State, phase: str) -> tuple[AsideInfo, .
     """
     runs = {key: run for key, run in state.runs_of(phase).items() if run.tries}
     alike: dict[Likeness, tuple[str, ...]] = {}
-    for aside in set_aside(workspace, runs):
-        found = likeness(aside.path, runs[aside.run])
+    for aside in set_aside_of(workspace, runs):
+        found = likeness(aside, runs[aside.run])
         alike[found] = (*alike.get(found, ()), workspace.relative(aside.path))
     return tuple(AsideInfo(found.value, paths) for found, paths in alike.items())
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pipeline.attempts import ATTEMPTS
 from pipeline.errors import PipelineError
 from pipeline.observe import observe
-from pipeline.promotion import promote, set_aside
+from pipeline.promotion import make_way, promote
 from pipeline.reconcile import Event, Facts, Outcome, reconcile
 from pipeline.state import RunRecord, State
 from pipeline.workspace import Workspace
@@ -49,7 +49,7 @@ def _settled(workspace: Workspace, key: str, run: RunRecord) -> Outcome | None:
         if found is None or found.left_in is None:
             return found
         if not promote(run_dir, run_dir / ATTEMPTS / found.left_in):
-            set_aside(run_dir)
+            make_way(run_dir)
     raise PipelineError(
         f"{run_dir}: other attempts keep putting their result.json there; "
         "end them (squeue shows the jobs), then run the command again"

@@ -28,16 +28,16 @@ def promote(run_dir: Path, attempt: Path) -> bool:
     source, target = attempt / RESULT, run_dir / RESULT
     try:
         _link(source, target)
+        sync_dir(attempt.parent)
+        sync_dir(run_dir)
     except FileExistsError:
         return _same(source, target)
     except OSError as error:
         raise write_error(target, error) from error
-    sync_dir(attempt.parent)
-    sync_dir(run_dir)
     return True
 
 
-def set_aside(run_dir: Path) -> None:
+def make_way(run_dir: Path) -> None:
     """Take away the run's result, so that another may be promoted; nothing is lost.
 
     Only under the workspace's lock, and only for a result that was not accepted. One that an

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import chain
-from pipeline.aside import Aside, set_aside, tried_again
+from pipeline.aside import Aside, set_aside_of, tried_again
 from pipeline.canary import held_words
 from pipeline.failures.stalls import stalls
 from pipeline.gates import closed_gates
@@ -101,7 +101,7 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
     names = [name for name, phase in state.phases.items() if phase.awaits or state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
     finished = all(phase.status == "complete" for phase in phases)
-    aside = set_aside(workspace, tried_again(state))
+    aside = set_aside_of(workspace, tried_again(state))
     return StatusView(
         study=state.study,
         workspace=str(workspace.root),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.aside import likeness, set_aside
+from pipeline.aside import likeness, set_aside_of
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.failures.evidence import Progress
 from pipeline.failures.kinds import REMEDY, FailureClass
@@ -84,8 +84,8 @@ def _set_aside(workspace: Workspace, key: str, run: RunRecord) -> list[str]:
     """Results of the run that do not count, and how they compare with the one that does."""
     return [
         f"set aside, of a late or second attempt: {workspace.relative(aside.path)} "
-        f"({likeness(aside.path, run).value})"
-        for aside in set_aside(workspace, [key])
+        f"({likeness(aside, run).value})"
+        for aside in set_aside_of(workspace, [key])
     ]
 
 

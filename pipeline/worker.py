@@ -18,7 +18,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.attempts import FAILURE, METRICS, RESULT, drop_earlier_checkpoints
+from pipeline.attempts import (
+    FAILURE,
+    METRICS,
+    RESULT,
+    drop_checkpoints,
+    drop_earlier_checkpoints,
+)
 from pipeline.claim import Claim, SupersededError, claim, recover
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
@@ -233,6 +239,8 @@ class _Task:
             _say(f"{error}; until then it lies in {claim.folder}")
             return
         _say(f"the result of {run_id} is set aside in {claim.folder}: {why}")
+        if _has_result(claim.run_dir, self._task.token):
+            drop_checkpoints(claim.folder)
 
     def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
         ended = datetime.now(UTC)

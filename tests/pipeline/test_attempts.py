@@ -19,7 +19,7 @@ from pipeline.attempts import (
 )
 from pipeline.claim import Claim, SupersededError, claim, current_folder, grant, recover
 from pipeline.errors import PipelineError
-from pipeline.promotion import promote, results_aside, set_aside
+from pipeline.promotion import make_way, promote, results_aside
 
 FORK = multiprocessing.get_context("fork")
 NAME = "checkpoint.pt"
@@ -241,12 +241,12 @@ def test_a_result_makes_way_and_is_kept_once(tmp_path: Path) -> None:
     """One that an attempt has stays there alone; one that came from elsewhere gets a folder."""
     own = attempt_with(tmp_path, "of an attempt")
     promote(tmp_path, own)
-    set_aside(tmp_path)
-    set_aside(tmp_path)  # there is nothing any more
+    make_way(tmp_path)
+    make_way(tmp_path)  # there is nothing any more
     assert results_aside(tmp_path, None) == [own / "result.json"]
 
     (tmp_path / "result.json").write_text("copied here by hand")
-    set_aside(tmp_path)
+    make_way(tmp_path)
 
     foreign, same = results_aside(tmp_path, None)
     assert (foreign.read_text(), same) == ("copied here by hand", own / "result.json")

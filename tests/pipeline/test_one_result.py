@@ -181,3 +181,4 @@ def test_a_refused_result_does_not_block_the_retry(pilot: Workspace, cli: Cli) -
 
     assert on_disk(pilot) == accepted(pilot)
     assert len(aside(pilot)) == 1
+    assert "set aside and does not count (of another run)" in pilot.report_file.read_text()
