@@ -30,6 +30,7 @@ from pipeline.report_input import (
     SelectionInfo,
     provenance_of,
 )
+from pipeline.reproduce import commands, obstacle
 from pipeline.state import JobRecord, RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.study_file import ConfirmPhase
@@ -80,8 +81,8 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         provenance=provenance_of(rows),
         deviations=(*_deviations(state), *_moved_selections(state, phases)),
         files=_files(),
-        reproduce=_reproduce(rows, state.profile),
-        reproduce_note=_reproduce_note(rows),
+        reproduce=commands(rows, state.profile),
+        reproduce_note=obstacle(rows),
     )
 
 
@@ -373,31 +374,3 @@ def _files() -> tuple[FileInfo, ...]:
         FileInfo(".state/pipeline.json", "what was planned, submitted and seen"),
         FileInfo(".state/journal.jsonl", "the same as events, in order"),
     )
-
-
-def _reproduce(rows: Sequence[RunRow], profile: str) -> tuple[str, ...]:
-    commits = _commits(rows)
-    checkout = [] if _reproduce_note(rows) or not commits else [f"git checkout {commits[0]}"]
-    return (*checkout, f"pipeline advance --watch --profile {profile}")
-
-
-def _reproduce_note(rows: Sequence[RunRow]) -> str:
-    """A checkout is promised only where one commit holds all the code that ran."""
-    commits = _commits(rows)
-    dirty = sum(row.facts.dirty is True for row in rows)
-    bare = sum(row.facts.commit is None for row in rows)
-    if dirty:
-        known = f" ({', '.join(commits)})" if commits else ""
-        return (
-            f"{dirty} of {len(rows)} runs come from a working tree with uncommitted changes, "
-            f"which cannot be reproduced from the commit alone{known}."
-        )
-    if bare:
-        return f"{bare} of {len(rows)} runs record no commit, so the code has to be told otherwise."
-    if len(commits) > 1:
-        return f"The runs come from {len(commits)} commits: {', '.join(commits)}."
-    return ""
-
-
-def _commits(rows: Sequence[RunRow]) -> list[str]:
-    return sorted({row.facts.commit for row in rows if row.facts.commit})

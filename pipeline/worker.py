@@ -26,24 +26,21 @@ from pipeline.attempts import (
     drop_earlier_checkpoints,
 )
 from pipeline.claim import Claim, SupersededError, claim, recover
-from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.files import write_atomic
-from pipeline.provenance import node_name, versions
+from pipeline.provenance import node_name
 from pipeline.reading import Reading, watched
+from pipeline.result_content import result_of
 from pipeline.results import (
     Attempt,
     FailureFile,
     ResultFileError,
     RunEntry,
-    RunResult,
     TaskFile,
     read_result,
 )
 from pipeline.sources import Sources, import_root
 from pipeline.trainer import (
-    Measurement,
-    RecordingOutcome,
     Trainer,
     TrainingOutcome,
     TrainingRun,
@@ -145,7 +142,10 @@ def _has_result(run_dir: Path, token: str) -> bool:
         found = read_result(run_dir / RESULT)
     except ResultFileError:
         return False
-    return found is not None and found[0].attempt.token == token
+    if found is None:
+        return False
+    result, _ = found
+    return (result.attempt.token, result.run_id) == (token, run_dir.name)
 
 
 class _Task:
@@ -211,7 +211,15 @@ class _Task:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome, unread)
+            result = result_of(
+                self._task,
+                entry,
+                outcome,
+                attempt=self._attempt_at(entry.run_id),
+                folder=self._claims[entry.run_id].folder,
+                started=self._started,
+                unread=unread,
+            )
         except OSError as error:
             self._fail(entry.run_id, f"result refused: {error.filename}: {error.strerror}")
             return
@@ -241,37 +249,6 @@ class _Task:
         _say(f"the result of {run_id} is set aside in {claim.folder}: {why}")
         if _has_result(claim.run_dir, self._task.token):
             drop_checkpoints(claim.folder)
-
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
-        ended = datetime.now(UTC)
-        wall_s = (ended - self._started).total_seconds()
-        task, stack = self._task, len(self._task.runs)
-        content = {
-            "study": task.study,
-            "phase": task.phase,
-            "run_id": entry.run_id,
-            "condition": entry.condition,
-            "seed": entry.seed,
-            "config_digest": entry.config_digest,
-            "attempt": self._attempt_at(entry.run_id),
-            "metrics": {name: _measured(m) for name, m in outcome.metrics.items()},
-            "references": {
-                metric: {name: _measured(m) for name, m in predictors.items()}
-                for metric, predictors in outcome.references.items()
-            },
-            "data_digests": dict(outcome.data_digests),
-            "details": dict(outcome.details),
-            **_recorded(outcome, self._claims[entry.run_id].folder),
-            "unread_keys": unread,
-            "versions": versions(),
-            "code": task.code,
-            "started_at": self._started,
-            "ended_at": ended,
-            "wall_s": wall_s,
-            "device_s": wall_s * max(1, task.gpus) / stack,
-            "gpu_s": wall_s * task.gpus / stack,
-        }
-        return RunResult.model_validate(content)
 
     def _fail(self, run_id: str, message: str) -> None:
         del self._open[run_id]
@@ -311,26 +288,6 @@ def _refuse_other_code(task: TaskFile) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _measured(measurement: Measurement) -> dict[str, Any]:
-    """The numbers as they are; the result's model checks them and names the metric."""
-    return {
-        "value": measurement.value,
-        "standard_error": measurement.standard_error,
-        "count": measurement.count,
-    }
-
-
-def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
-    """What a trainer that records more than metrics adds, its files by their digests."""
-    if not isinstance(outcome, RecordingOutcome):
-        return {}
-    artefacts = {
-        what: {"file": name, "sha256": digest_of((folder / name).read_bytes())}
-        for what, name in outcome.artefacts.items()
-    }
-    return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}
 
 
 def _first_of(*names: str) -> str | None:

@@ -1,6 +1,7 @@
 """Whatever finishes late, twice, or dies on the way: one accepted result per run, the rest told."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pipeline.digest import digest_of
 from pipeline.promotion import results_aside
 from pipeline.state import RunStatus
+from pipeline.status import current_view
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.conftest import Cli, attempt_of, edit, reports_of, state_of, wait_for
@@ -144,6 +146,27 @@ def test_a_task_that_is_queued_again_after_its_results_are_in_ends_at_once(
     assert cli("advance", "--watch").returncode == 0
     assert accepted(pilot) == before
     assert aside(pilot) == []
+
+
+def test_a_look_at_runs_under_way_lists_no_folder(
+    pilot: Workspace, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status of very many runs must stay cheap: what they write is found by name."""
+    (pilot.root / "hold").touch()
+    cli("advance")
+    key = next(key for key in state_of(pilot).runs if "baseline" in key)
+    wait_for(lambda: reports_of(pilot, key))
+    iterdir = Path.iterdir
+
+    def watched(path: Path) -> Iterator[Path]:
+        assert pilot.runs_dir not in (path, *path.parents)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", watched)
+
+    view, _ = current_view(pilot)
+
+    assert view.phases[0].runs["running"] == 2
 
 
 @pytest.mark.parametrize("content", ["{", "", '{"schema_version": 9}', "foreign"])
