@@ -132,7 +132,7 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
         ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
         (OUTCOME, recorded("{}", '{"features": "gone"}'), "No such file"),
-        (OUTCOME, recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
+        (OUTCOME, recorded("{}", '{"task": "../../../../../toy.py"}'), "pattern"),
         (OUTCOME, recorded('{"gap": 1e999}', "{}"), "finite number"),
     ],
 )
