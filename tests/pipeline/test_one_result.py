@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipeline.claim import current_folder
+from pipeline.collect import outcome_of, row_of
 from pipeline.digest import digest_of
 from pipeline.promotion import results_aside
-from pipeline.state import RunStatus
+from pipeline.provenance import now
+from pipeline.results import FailureFile, read_result
+from pipeline.state import JobRecord, PhaseRecord, RunRecord, RunStatus, State, TaskRecord
 from pipeline.status import current_view
+from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.conftest import Cli, attempt_of, edit, reports_of, state_of, wait_for
@@ -185,6 +191,40 @@ def test_a_foreign_result_stands_in_nobody_s_way(pilot: Workspace, cli: Cli, con
     assert on_disk(pilot) == accepted(pilot)
     assert {run.tries for run in state_of(pilot).runs.values()} == {1}
     assert len(aside(pilot)) == 2
+
+
+@pytest.mark.parametrize("claimed", [None, {"token": "t0k3n", "start": "ab"}])
+def test_what_attempts_of_earlier_versions_left_still_counts(
+    tmp_path: Path, claimed: dict[str, str] | None
+) -> None:
+    """Result, curve and failure lie in the run's folder itself, in a workspace from before."""
+    key, workspace = "p/a-s0", Workspace(tmp_path)
+    run = RunRecord(phase="p", condition="a", seed=0, config_digest="0" * 64, job="t0k3n", task=0,
+                    status=RunStatus.RUNNING, tries=1)  # fmt: skip
+    job = JobRecord(phase="p", profile="x", backend="slurm", job_id="7", submitted_at=now(),
+                    tasks=(TaskRecord(runs=(key,)),))  # fmt: skip
+    state = State(study="s", study_digest="0" * 64, profile="x", runs={key: run},
+                  phases={"p": PhaseRecord(kind="pilot")}, jobs={"t0k3n": job})  # fmt: skip
+    StateStore(workspace.state_dir).save(state)
+    text, folder = make_result(workspace, key, "t0k3n"), workspace.run_dir(key)
+    attempt = json.loads(text)["attempt"]
+    failure = FailureFile(run_id="a-s0", attempt=attempt, message="it broke", at=datetime.now(UTC))
+    folder.mkdir(parents=True)
+    (folder / "failure.json").write_text(failure.model_dump_json())
+    if claimed:
+        (folder / "attempt.json").write_text(json.dumps(claimed))
+
+    broke = outcome_of(folder, key, run)
+    assert broke is not None
+    assert broke.problem == "it broke"
+    (folder / "result.json").write_text(text)
+    done = outcome_of(folder, key, run)
+    assert done is not None
+    assert (done.result_digest, done.left_in) == (digest_of(text.encode()), None)
+    found = read_result(folder / "result.json")
+    assert found is not None
+    assert row_of(found[0], "runs/p/a-s0/result.json").facts.folder == "runs/p/a-s0"
+    assert results_aside(folder, current_folder(folder)) == []
 
 
 def test_a_refused_result_does_not_block_the_retry(pilot: Workspace, cli: Cli) -> None:
