@@ -19,6 +19,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pipeline.attempts import METRICS
+from pipeline.claim import current_folder
 from pipeline.progress import last_report
 from pipeline.state import PhaseRecord, RunRecord, RunStatus, State
 from pipeline.words import count
@@ -147,7 +149,8 @@ def _report(workspace: Workspace, state: State, key: str, run: RunRecord) -> Rep
     """The run's last report, unless an earlier attempt wrote it."""
     if run.status is not RunStatus.RUNNING or run.job is None:
         return {}
-    report = last_report(workspace.run_dir(key) / "metrics.jsonl")
+    folder = current_folder(workspace.run_dir(key))
+    report = last_report(folder / METRICS) if folder else {}
     submitted = datetime.fromisoformat(state.jobs[run.job].submitted_at).timestamp()
     return report if report.get("time", 0.0) >= submitted else {}
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pipeline import follow_up
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.learn import learned
 from pipeline.lock import exclusive
-from pipeline.observe import observe
-from pipeline.reconcile import Event, reconcile
+from pipeline.reconcile import Event
 from pipeline.scheduler import scheduler_for
 from pipeline.state import RunStatus, State, TaskState
 from pipeline.store import StateStore
@@ -60,7 +60,7 @@ def cancel(
         state, found = follow_up.settle(workspace, state)
         state, ended_chain = (state, []) if names else follow_up.end(state, _REASON)
         events += [*found, *ended_chain]
-        state, seen = reconcile(state, observe(workspace, state))
+        state, seen = learned(workspace, state)
         tasks = live_tasks(state, names)
         runs = _unfinished(state, tasks)
         ended = end_tasks(workspace, store, state, tasks, "cancel", on_wait)
@@ -152,7 +152,7 @@ def _settled(
     events: list[Event] = []
     told = False
     while True:
-        state, seen = reconcile(state, observe(workspace, state))
+        state, seen = learned(workspace, state)
         events += seen
         left = _live(state, tasks)
         if not left or time.monotonic() > deadline:

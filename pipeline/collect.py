@@ -12,6 +12,8 @@ from pipeline.analysis.table import (
     RunFile,
     RunRow,
 )
+from pipeline.attempts import ATTEMPTS, FAILURE, RESULT
+from pipeline.claim import current_folder
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.plan import plan_phase
@@ -26,30 +28,46 @@ _MEND = "put the accepted file back from a copy"
 
 
 def outcome_of(folder: Path, key: str, run: RunRecord) -> Outcome | None:
-    """What the run's current attempt left; None when it left nothing yet."""
-    try:
-        found = read_result(folder / "result.json")
-    except ResultFileError as error:
-        return Outcome(problem=str(error))
-    if found is not None:
-        result, content = found
-        if result.attempt.token == run.job:
-            problem = mismatch(result, key, run)
-            if problem is not None:
-                return Outcome(problem=problem)
-            return Outcome(
-                digest_of(content),
-                result.gpu_s,
-                result.device_s,
-                wall_s=result.wall_s,
-                resumed=bool(result.details.get("resumed_from_step")),
-                fingerprint=fingerprint_of(result),
-                unread=tuple(result.unread_keys),
-            )
-    failure = read_failure(folder / "failure.json")
+    """What the run's current attempt left; None when it left nothing yet.
+
+    The run's own result counts before one that was not promoted. One that is none of the current
+    submission's, such as a file copied there by hand, stands in nobody's way.
+    """
+    promoted = _judged(folder / RESULT, key, run)
+    if promoted is not None and promoted.result_digest is not None:
+        return promoted
+    attempt = current_folder(folder)
+    if attempt is not None and attempt != folder:
+        left = _judged(attempt / RESULT, key, run)
+        if left is not None:
+            return replace(left, left_in=attempt.name if left.result_digest else None)
+    failure = read_failure(attempt / FAILURE) if attempt is not None else None
     if failure is not None and failure.attempt.token == run.job:
         return Outcome(problem=failure.message, wall_s=failure.wall_s)
-    return None
+    return promoted
+
+
+def _judged(path: Path, key: str, run: RunRecord) -> Outcome | None:
+    """What a result.json says of the run; None when there is none of its current submission."""
+    try:
+        found = read_result(path)
+    except ResultFileError as error:
+        return Outcome(problem=str(error))
+    if found is None or found[0].attempt.token != run.job:
+        return None
+    result, content = found
+    problem = mismatch(result, key, run)
+    if problem is not None:
+        return Outcome(problem=problem)
+    return Outcome(
+        digest_of(content),
+        result.gpu_s,
+        result.device_s,
+        wall_s=result.wall_s,
+        resumed=bool(result.details.get("resumed_from_step")),
+        fingerprint=fingerprint_of(result),
+        unread=tuple(result.unread_keys),
+    )
 
 
 def fingerprint_of(result: RunResult) -> str:
@@ -101,7 +119,7 @@ def _reason(run: RunRecord) -> HoleReason:
 
 
 def _row(workspace: Workspace, key: str, run: RunRecord) -> RunRow:
-    path = workspace.run_dir(key) / "result.json"
+    path = workspace.run_dir(key) / RESULT
     try:
         found = read_result(path)
     except ResultFileError as error:
@@ -127,6 +145,8 @@ def row_of(result: RunResult, path: str) -> RunRow:
     """A result as the analysis takes it; `path` is where it lies in the workspace."""
     attempt, details = result.attempt, result.details
     folder = path.rpartition("/")[0]
+    if attempt.folder is not None:
+        folder = f"{folder}/{ATTEMPTS}/{attempt.folder}"
     return RunRow(
         phase=result.phase,
         condition=result.condition,
@@ -140,6 +160,7 @@ def row_of(result: RunResult, path: str) -> RunRow:
         data_digests=result.data_digests,
         facts=RunFacts(
             result_path=path,
+            folder=folder,
             job_id=attempt.job_id,
             array_index=attempt.array_index,
             attempt=attempt.token,

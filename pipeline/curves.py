@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pipeline.analysis.table import ResultTable
+from pipeline.attempts import METRICS
 from pipeline.files import read_bytes
 from pipeline.report_input import Curve
 from pipeline.workspace import Workspace
@@ -14,8 +15,8 @@ def curves_of(workspace: Workspace, table: ResultTable, metric: str) -> dict[str
     """Curves of the runs with a result, by condition; runs without any point have none."""
     found: dict[str, list[Curve]] = {}
     for row in table.rows:
-        path = (workspace.root / row.facts.result_path).with_name("metrics.jsonl")
-        curve = read_curve(path, metric)
+        folder = row.facts.folder
+        curve = read_curve(workspace.root / folder / METRICS, metric) if folder else None
         if curve:
             found.setdefault(row.condition, []).append(curve)
     return found

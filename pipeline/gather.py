@@ -8,12 +8,14 @@ from pipeline.alarms import alarms_of
 from pipeline.analyse import all_hypotheses, analyse_phase, plan_of
 from pipeline.analysis.sweep import SweepAnalysis
 from pipeline.analysis.table import HoleReason, ResultTable, RunRow
+from pipeline.aside import Likeness, likeness, set_aside_of
 from pipeline.cells import cell_label
 from pipeline.collect import table_of
 from pipeline.curves import curves_of
 from pipeline.ledger import ledger
 from pipeline.plan import valid
 from pipeline.report_input import (
+    AsideInfo,
     ConditionInfo,
     Cost,
     FileInfo,
@@ -28,6 +30,7 @@ from pipeline.report_input import (
     SelectionInfo,
     provenance_of,
 )
+from pipeline.reproduce import commands, obstacle
 from pipeline.state import JobRecord, RunRecord, RunStatus, State
 from pipeline.study import Study
 from pipeline.study_file import ConfirmPhase
@@ -78,8 +81,8 @@ def gather(workspace: Workspace, study: Study, state: State) -> ReportInput:
         provenance=provenance_of(rows),
         deviations=(*_deviations(state), *_moved_selections(state, phases)),
         files=_files(),
-        reproduce=_reproduce(rows, state.profile),
-        reproduce_note=_reproduce_note(rows),
+        reproduce=commands(rows, state.profile),
+        reproduce_note=obstacle(rows),
     )
 
 
@@ -110,7 +113,21 @@ def _phase(
         confirmatory=phase.confirmatory,
         begun_unfrozen=_begun_unfrozen(state, name),
         gates=_gates(state, name, complete=complete),
+        aside=_aside(workspace, state, name),
     )
+
+
+def _aside(workspace: Workspace, state: State, phase: str) -> tuple[AsideInfo, ...]:
+    """Results that were set aside, those that compare alike together.
+
+    Every run that was ever submitted is looked at: of a start that nobody saw, folders alone tell.
+    """
+    runs = {key: run for key, run in state.runs_of(phase).items() if run.tries}
+    alike: dict[Likeness, tuple[str, ...]] = {}
+    for aside in set_aside_of(workspace, runs):
+        found = likeness(aside, runs[aside.run])
+        alike[found] = (*alike.get(found, ()), workspace.relative(aside.path))
+    return tuple(AsideInfo(found.value, paths) for found, paths in alike.items())
 
 
 def _gates(state: State, phase: str, *, complete: bool) -> tuple[GateInfo, ...]:
@@ -352,36 +369,8 @@ def _files() -> tuple[FileInfo, ...]:
     return (
         FileInfo("RESULTS.html", "this report as one page, figures included"),
         FileInfo("study.toml", "the study and its analysis plan"),
-        FileInfo("runs/", "config, result and metrics of every run"),
+        FileInfo("runs/", "config and result of every run, metrics of every attempt"),
         FileInfo("slurm/logs/", "task files and logs of every job"),
         FileInfo(".state/pipeline.json", "what was planned, submitted and seen"),
         FileInfo(".state/journal.jsonl", "the same as events, in order"),
     )
-
-
-def _reproduce(rows: Sequence[RunRow], profile: str) -> tuple[str, ...]:
-    commits = _commits(rows)
-    checkout = [] if _reproduce_note(rows) or not commits else [f"git checkout {commits[0]}"]
-    return (*checkout, f"pipeline advance --watch --profile {profile}")
-
-
-def _reproduce_note(rows: Sequence[RunRow]) -> str:
-    """A checkout is promised only where one commit holds all the code that ran."""
-    commits = _commits(rows)
-    dirty = sum(row.facts.dirty is True for row in rows)
-    bare = sum(row.facts.commit is None for row in rows)
-    if dirty:
-        known = f" ({', '.join(commits)})" if commits else ""
-        return (
-            f"{dirty} of {len(rows)} runs come from a working tree with uncommitted changes, "
-            f"which cannot be reproduced from the commit alone{known}."
-        )
-    if bare:
-        return f"{bare} of {len(rows)} runs record no commit, so the code has to be told otherwise."
-    if len(commits) > 1:
-        return f"The runs come from {len(commits)} commits: {', '.join(commits)}."
-    return ""
-
-
-def _commits(rows: Sequence[RunRow]) -> list[str]:
-    return sorted({row.facts.commit for row in rows if row.facts.commit})

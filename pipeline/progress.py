@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.attempts import METRICS
+from pipeline.claim import current_folder
 from pipeline.files import open_regular
 from pipeline.state import RunRecord, RunStatus
 from pipeline.workspace import Workspace
@@ -40,7 +42,8 @@ def speed_of(workspace: Workspace, runs: Mapping[str, RunRecord]) -> Speed | Non
     for key, run in runs.items():
         if run.status is not RunStatus.RUNNING:
             continue
-        first, last = first_and_last(workspace.run_dir(key) / "metrics.jsonl")
+        folder = current_folder(workspace.run_dir(key))
+        first, last = first_and_last(folder / METRICS) if folder else ({}, {})
         elapsed = last.get("time", 0.0) - first.get("time", 0.0)
         steps = last.get("step", 0.0) - first.get("step", 0.0)
         if elapsed > 0 and steps > 0:

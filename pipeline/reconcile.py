@@ -44,6 +44,8 @@ class Outcome:
     """Digest of what the result measured alone."""
     unread: tuple[str, ...] = ()
     """Config keys that the trainer never read."""
+    left_in: str | None = None
+    """Folder of the attempt that ended with this result and did not come to promote it."""
 
 
 @dataclass(frozen=True)

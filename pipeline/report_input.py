@@ -97,6 +97,16 @@ class GateInfo:
 
 
 @dataclass(frozen=True)
+class AsideInfo:
+    """Complete results that do not count, since their attempts were late or the second ones."""
+
+    likeness: str
+    """How they compare with the accepted results, in words."""
+    paths: tuple[str, ...]
+    """Relative to the workspace."""
+
+
+@dataclass(frozen=True)
 class SelectionInfo:
     """What a sweep handed on, as it was recorded; arms by name."""
 
@@ -139,6 +149,7 @@ class PhaseInfo:
     """Condition -> mean over its runs."""
     gates: tuple[GateInfo, ...] = ()
     """As last evaluated, raised alarms first."""
+    aside: tuple[AsideInfo, ...] = ()
     figures: tuple[str, ...] = ()
     """Those that were drawn, relative to RESULTS.md."""
 

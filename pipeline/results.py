@@ -28,6 +28,7 @@ Count = Annotated[int, Field(ge=1, le=10**15)]
 Index = Annotated[int, Field(ge=0, le=10**9)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 ConfigKey = Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=300)]
 
 
@@ -67,13 +68,16 @@ class Attempt(StrictModel):
     job_id: str | None
     array_index: Index | None
     node: str
+    folder: FileName | None = None
+    """Its folder among the run's attempts, where its other files are; None where attempts wrote in
+    the run's folder itself, as those of earlier versions did."""
 
 
 class Artefact(StrictModel):
-    """A file beside result.json that belongs to the result."""
+    """A file of an attempt that belongs to its result."""
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-    """Name in the run's folder."""
+    file: FileName
+    """Name in the attempt's folder."""
     sha256: Digest
 
 
@@ -126,7 +130,7 @@ class RunResult(StrictModel):
     diagnostics: dict[str, Number] = Field(default_factory=dict)
     """Numbers that explain rather than score the run; the trainer documents names and units."""
     artefacts: dict[str, Artefact] = Field(default_factory=dict)
-    """Files of results beside this one, by what they are."""
+    """Files of results in the attempt's folder, by what they are."""
     unread_keys: list[ConfigKey] = Field(default_factory=list)
     """Dotted keys of the config that the trainer never read; an alarm is made of each."""
     versions: dict[str, str]

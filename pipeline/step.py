@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pipeline import follow_up
 from pipeline.alarms import alarms_of
 from pipeline.digest import digest_of
+from pipeline.learn import learned
 from pipeline.ledger import ledger
-from pipeline.observe import observe
 from pipeline.plan import RunSpec, plan_phase
 from pipeline.provenance import now
-from pipeline.reconcile import Event, reconcile
+from pipeline.reconcile import Event
 from pipeline.replan import replanned
 from pipeline.site import Site
 from pipeline.state import GateRecord, RunStatus, State
@@ -38,7 +38,7 @@ def look(site: Site) -> Step:
     state, found = follow_up.settle(site.workspace, state)
     settled += found
     before = state
-    state, seen = reconcile(state, observe(site.workspace, state))
+    state, seen = learned(site.workspace, state)
     step = Step(state, did=told(settled + seen), notes=_notes(site, state))
     if any(event["event"] == "study changed" for event in events):
         step.notes.append("study.toml was edited since the last advance: planned anew")

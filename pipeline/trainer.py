@@ -39,7 +39,13 @@ class TrainingRun(Protocol):
 
     @property
     def directory(self) -> Path:
-        """Folder of this attempt, where the trainer may keep its checkpoint; it exists."""
+        """Folder of this attempt alone; it exists.
+
+        What the trainer keeps there under a name that begins with "checkpoint" (files or folders)
+        is found in the folder of the next attempt at the run, and not by it: an attempt that lives
+        on by mistake cannot touch what its successor goes on from, if it writes a checkpoint anew
+        and renames it rather than change one in place.
+        """
 
 
 class TrainingContext(Protocol):
@@ -112,7 +118,7 @@ class RecordingOutcome(TrainingOutcome, Protocol):
 
     @property
     def artefacts(self) -> Mapping[str, str]:
-        """Files of results that the trainer left in the run's folder: what it is -> file name.
+        """Files of results that the trainer left in `directory`: what it is -> file name.
 
         A phase of kind diagnostics takes the file called "diagnostics", an archive of arrays as
         `pipeline.analysis.recording` describes it; the config key of that name asks for it.

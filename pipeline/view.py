@@ -1,11 +1,13 @@
 """What `pipeline status` says: the state and the latest facts as plain values. Writes nothing."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import chain
+from pipeline.aside import Aside, set_aside_of, tried_again
 from pipeline.canary import held_words
 from pipeline.failures.stalls import stalls
 from pipeline.gates import closed_gates
@@ -13,7 +15,7 @@ from pipeline.ledger import Account, ledger
 from pipeline.progress import Speed, speed_of
 from pipeline.reconcile import counts
 from pipeline.state import GateRecord, JobRecord, RunRecord, RunStatus, State, TaskState
-from pipeline.words import and_more, one_line
+from pipeline.words import and_more, count, one_line
 from pipeline.workspace import Workspace
 
 _MAX_ATTENTION = 8
@@ -54,6 +56,8 @@ class StatusView:
     notes: list[str] = field(default_factory=list)
     ledger: list[Account] = field(default_factory=list)
     """What attempts took so far, by phase."""
+    set_aside: int = 0
+    """Results that do not count, since their attempts were late or the second ones."""
 
     @property
     def finished(self) -> bool:
@@ -79,6 +83,7 @@ class StatusView:
             ],
             "next": self.next,
             "attention": self.attention,
+            "set_aside": self.set_aside,
             "ledger": [
                 {
                     "phase": account.phase,
@@ -96,6 +101,7 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
     names = [name for name, phase in state.phases.items() if phase.awaits or state.runs_of(name)]
     phases = [_phase(workspace, state, name) for name in names]
     finished = all(phase.status == "complete" for phase in phases)
+    aside = set_aside_of(workspace, tried_again(state))
     return StatusView(
         study=state.study,
         workspace=str(workspace.root),
@@ -106,10 +112,20 @@ def view_of(workspace: Workspace, state: State, notes: list[str] | None = None) 
             *(notes or []),
             *_undecided_note(state),
             *_canaries(workspace, state, names),
+            *_aside_note(aside),
             *chain.words(state, finished=finished),
         ],
         ledger=ledger(state, datetime.now(UTC).isoformat()),
+        set_aside=len(aside),
     )
+
+
+def _aside_note(aside: Sequence[Aside]) -> list[str]:
+    if not aside:
+        return []
+    number = count(len(aside), "result")
+    compares = f"`pipeline why {aside[0].run}` compares"
+    return [f"{number} set aside (late or duplicate attempts), not counted; {compares}"]
 
 
 def _canaries(workspace: Workspace, state: State, names: list[str]) -> list[str]:

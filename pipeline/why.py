@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.aside import likeness, set_aside_of
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.failures.evidence import Progress
 from pipeline.failures.kinds import REMEDY, FailureClass
@@ -71,12 +72,21 @@ def explain(
     return Explanation(
         run=key,
         headline=headline,
-        evidence=evidence,
+        evidence=[*evidence, *_set_aside(workspace, key, run)],
         attempts=[_attempt(state, key, *tried) for tried in state.attempts().get(key, [])],
         advice=advice,
         log_path=workspace.relative(path) if path is not None and log is not None else None,
         log=[one_line(line) for line in (log or "").splitlines()[-_LOG_LINES:]],
     ), error
+
+
+def _set_aside(workspace: Workspace, key: str, run: RunRecord) -> list[str]:
+    """Results of the run that do not count, and how they compare with the one that does."""
+    return [
+        f"set aside, of a late or second attempt: {workspace.relative(aside.path)} "
+        f"({likeness(aside, run).value})"
+        for aside in set_aside_of(workspace, [key])
+    ]
 
 
 def _planned(workspace: Workspace, state: State, key: str) -> Answer:

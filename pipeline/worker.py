@@ -1,7 +1,7 @@
 """What runs inside a job: train the runs of one task file, write their results.
 
-Runs on the compute node. Everything it learns goes into the folders of its runs; it never touches
-the state.
+Runs on the compute node. Everything it learns goes into the folder of its own attempt at each run,
+and a result from there into the run's (see `pipeline.promotion`); it never touches the state.
 """
 
 import json
@@ -18,24 +18,30 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.claim import Claim, SupersededError, claim
-from pipeline.digest import digest_of
+from pipeline.attempts import (
+    FAILURE,
+    METRICS,
+    RESULT,
+    drop_checkpoints,
+    drop_earlier_checkpoints,
+)
+from pipeline.claim import Claim, SupersededError, claim, recover
 from pipeline.errors import PipelineError
-from pipeline.files import read_bytes, write_atomic
-from pipeline.provenance import node_name, versions
+from pipeline.files import write_atomic
+from pipeline.provenance import node_name
 from pipeline.reading import Reading, watched
+from pipeline.result_content import result_of
 from pipeline.results import (
     Attempt,
     FailureFile,
+    ResultFileError,
     RunEntry,
-    RunResult,
     TaskFile,
+    read_result,
     read_task,
 )
 from pipeline.sources import Sources, import_root
 from pipeline.trainer import (
-    Measurement,
-    RecordingOutcome,
     Trainer,
     TrainingOutcome,
     TrainingRun,
@@ -76,6 +82,7 @@ class _Context:
 
     def __init__(self, claims: Mapping[str, Claim]) -> None:
         self._claims = claims
+        self._training: set[str] = set()
         self._stop = False
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
@@ -83,13 +90,17 @@ class _Context:
     def report(
         self, run: TrainingRun, *, step: int, total_steps: int, values: Mapping[str, float]
     ) -> None:
-        self._claims[run.run_id].check()
+        claim = self._claims[run.run_id]
+        claim.check()
+        if run.run_id not in self._training:
+            self._training.add(run.run_id)
+            drop_earlier_checkpoints(claim.folder)
         record = {**values, "step": step, "total_steps": total_steps, "time": time.time()}
         try:
-            with (run.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (run.directory / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:  # a full disk costs a point of a curve, not the training
-            _say(f"metrics.jsonl of {run.run_id}: {error.strerror}")
+            _say(f"{METRICS} of {run.run_id}: {error.strerror}")
 
     def should_stop(self) -> bool:
         return self._stop
@@ -103,7 +114,7 @@ class _Context:
 def run_task(workspace_root: str, task_file: str) -> None:
     """Train one task; the function that submitit calls in the job.
 
-    A task whose place another attempt has taken ends without a word in any run's folder.
+    A task whose place another attempt has taken ends, and what it may have come to is set aside.
 
     Raises:
         TaskFailedError: a run failed or was stopped; each has a failure.json that says why.
@@ -111,16 +122,37 @@ def run_task(workspace_root: str, task_file: str) -> None:
     workspace = Workspace(Path(workspace_root))
     task = read_task(Path(task_file))
     os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # read when torch is first imported
+    run_dirs = {
+        entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
+    }
     try:
-        _Task(workspace, task).train()
+        for run_dir in run_dirs.values():
+            recover(run_dir, task.token)
+        if all(_has_result(run_dir, task.token) for run_dir in run_dirs.values()):
+            _say("an earlier start of this task has brought every result; there is nothing to do")
+            return
+        claims = {run_id: claim(run_dir, task.token) for run_id, run_dir in run_dirs.items()}
+        _Task(workspace, task, claims).train()
     except SupersededError as error:
-        _say(f"superseded: {error}; this attempt ends and writes nothing")
+        _say(f"superseded: {error}; this attempt ends, none of its results counts")
+
+
+def _has_result(run_dir: Path, token: str) -> bool:
+    """Has the run a result of this submission?"""
+    try:
+        found = read_result(run_dir / RESULT)
+    except ResultFileError:
+        return False
+    if found is None:
+        return False
+    result, _ = found
+    return (result.attempt.token, result.run_id) == (token, run_dir.name)
 
 
 class _Task:
     """One task being trained: which runs still lack an outcome, and how to record one."""
 
-    def __init__(self, workspace: Workspace, task: TaskFile) -> None:
+    def __init__(self, workspace: Workspace, task: TaskFile, claims: Mapping[str, Claim]) -> None:
         self._workspace = workspace
         self._task = task
         self._attempt = Attempt(
@@ -130,13 +162,11 @@ class _Task:
             array_index=_array_index(task),
             node=os.environ.get("SLURMD_NODENAME") or node_name(),
         )
-        self._folders = {
-            entry.run_id: workspace.run_dir(f"{task.phase}/{entry.run_id}") for entry in task.runs
-        }
-        self._claims = {run: claim(folder, task.token) for run, folder in self._folders.items()}
+        self._claims = claims
         self._open = {entry.run_id: entry for entry in task.runs}
         self._failures: list[str] = []
-        self._context = _Context(self._claims)
+        self._superseded: SupersededError | None = None
+        self._context = _Context(claims)
         self._started = datetime.now(UTC)
 
     def train(self) -> None:
@@ -151,6 +181,8 @@ class _Task:
             raise
         for run_id in list(self._open):
             self._fail(run_id, _STOPPED if self._context.should_stop() else _SILENT)
+        if self._superseded is not None:
+            raise self._superseded
         if self._failures:
             raise TaskFailedError("; ".join(self._failures))
 
@@ -171,12 +203,8 @@ class _Task:
             self._accept(outcome, reading.unread(outcome.run_id))
 
     def _training_run(self, trainer: Trainer, entry: RunEntry) -> _Run:
-        folder = self._folders[entry.run_id]
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in ("metrics.jsonl", "failure.json"):  # of an earlier attempt at this run
-            (folder / stale).unlink(missing_ok=True)
         config = trainer.config_type.model_validate_json(json.dumps(entry.config))
-        return _Run(entry.run_id, entry.seed, config, folder)
+        return _Run(entry.run_id, entry.seed, config, self._claims[entry.run_id].folder)
 
     def _accept(self, outcome: TrainingOutcome, unread: list[str]) -> None:
         entry = self._open[outcome.run_id]
@@ -184,7 +212,15 @@ class _Task:
             self._fail(entry.run_id, f"the trainer gave no {self._task.metric}, the study's metric")
             return
         try:
-            result = self._result(entry, outcome, unread)
+            result = result_of(
+                self._task,
+                entry,
+                outcome,
+                attempt=self._attempt_at(entry.run_id),
+                folder=self._claims[entry.run_id].folder,
+                started=self._started,
+                unread=unread,
+            )
         except OSError as error:
             self._fail(entry.run_id, f"result refused: {error.filename}: {error.strerror}")
             return
@@ -194,39 +230,26 @@ class _Task:
             shown = f"{where} = {first['input']}"
             self._fail(entry.run_id, f"result refused: {shown}: {first['msg']}")
             return
-        self._write(entry.run_id, "result.json", result.model_dump_json(indent=1))
+        self._write(entry.run_id, RESULT, result.model_dump_json(indent=1))
         del self._open[outcome.run_id]
+        self._promote(entry.run_id)
 
-    def _result(self, entry: RunEntry, outcome: TrainingOutcome, unread: list[str]) -> RunResult:
-        ended = datetime.now(UTC)
-        wall_s = (ended - self._started).total_seconds()
-        task, stack = self._task, len(self._task.runs)
-        content = {
-            "study": task.study,
-            "phase": task.phase,
-            "run_id": entry.run_id,
-            "condition": entry.condition,
-            "seed": entry.seed,
-            "config_digest": entry.config_digest,
-            "attempt": self._attempt,
-            "metrics": {name: _measured(m) for name, m in outcome.metrics.items()},
-            "references": {
-                metric: {name: _measured(m) for name, m in predictors.items()}
-                for metric, predictors in outcome.references.items()
-            },
-            "data_digests": dict(outcome.data_digests),
-            "details": dict(outcome.details),
-            **_recorded(outcome, self._folders[entry.run_id]),
-            "unread_keys": unread,
-            "versions": versions(),
-            "code": task.code,
-            "started_at": self._started,
-            "ended_at": ended,
-            "wall_s": wall_s,
-            "device_s": wall_s * max(1, task.gpus) / stack,
-            "gpu_s": wall_s * task.gpus / stack,
-        }
-        return RunResult.model_validate(content)
+    def _promote(self, run_id: str) -> None:
+        """Make our result the run's; a late or second one stays where it was written."""
+        claim = self._claims[run_id]
+        try:
+            if claim.promote():
+                return
+            why = "the run has one already"
+        except SupersededError as error:
+            self._superseded = error
+            why = str(error)
+        except PipelineError as error:
+            _say(f"{error}; until then it lies in {claim.folder}")
+            return
+        _say(f"the result of {run_id} is set aside in {claim.folder}: {why}")
+        if _has_result(claim.run_dir, self._task.token):
+            drop_checkpoints(claim.folder)
 
     def _fail(self, run_id: str, message: str) -> None:
         del self._open[run_id]
@@ -234,19 +257,21 @@ class _Task:
         ended = datetime.now(UTC)
         failure = FailureFile(
             run_id=run_id,
-            attempt=self._attempt,
+            attempt=self._attempt_at(run_id),
             message=one_line(message),
             at=ended,
             wall_s=(ended - self._started).total_seconds(),
         )
         try:
-            self._write(run_id, "failure.json", failure.model_dump_json(indent=1))
+            self._write(run_id, FAILURE, failure.model_dump_json(indent=1))
         except PipelineError as error:  # a full disk: the log, which is open, may still take a line
             _say(f"{run_id}: {failure.message}; {error}")
 
+    def _attempt_at(self, run_id: str) -> Attempt:
+        return self._attempt.model_copy(update={"folder": self._claims[run_id].folder.name})
+
     def _write(self, run_id: str, name: str, text: str) -> None:
-        self._claims[run_id].check()
-        write_atomic(self._folders[run_id] / name, text.encode())
+        write_atomic(self._claims[run_id].folder / name, text.encode())
 
 
 def _refuse_other_code(task: TaskFile) -> None:
@@ -267,26 +292,6 @@ def _refuse_other_code(task: TaskFile) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _measured(measurement: Measurement) -> dict[str, Any]:
-    """The numbers as they are; the result's model checks them and names the metric."""
-    return {
-        "value": measurement.value,
-        "standard_error": measurement.standard_error,
-        "count": measurement.count,
-    }
-
-
-def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
-    """What a trainer that records more than metrics adds, its files by their digests."""
-    if not isinstance(outcome, RecordingOutcome):
-        return {}
-    artefacts = {
-        what: {"file": name, "sha256": digest_of(read_bytes(folder / name))}
-        for what, name in outcome.artefacts.items()
-    }
-    return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}
 
 
 def _first_of(*names: str) -> str | None:

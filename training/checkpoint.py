@@ -50,7 +50,7 @@ class Resumable(Protocol):
 
     @property
     def directory(self) -> Path:
-        """Folder where the run's checkpoint lies."""
+        """Folder of this attempt at the run; what it may go on from lies there already."""
 
 
 class UnusableError(Exception):
@@ -61,6 +61,8 @@ class _Saved(NamedTuple):
     step: int
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
+    name: str = NAME
+    """Of the file that it was read from."""
 
 
 class Checkpoints:
@@ -100,6 +102,7 @@ class Checkpoints:
                 log.warning("training starts at step 0, no checkpoint can be used: %s", why)
             return False
         saved = [run[max(common)] for run in found]
+        self._complete_renames(saved)
         _write_into(state, source, saved)
         self.resumed_step = self._saved_step = state.step
         return True
@@ -127,12 +130,18 @@ class Checkpoints:
         for name in (NAME, NEXT_NAME):
             (self._folders[index] / name).unlink(missing_ok=True)
 
+    def _complete_renames(self, saved: Sequence[_Saved]) -> None:
+        """End what a crash between renames left: the next save is to overwrite older steps only."""
+        for folder, found in zip(self._folders, saved, strict=True):
+            if found.name == NEXT_NAME:
+                (folder / NEXT_NAME).replace(folder / NAME)
+
     def _read(self) -> tuple[list[dict[int, _Saved]], list[str]]:
         found: list[dict[int, _Saved]] = []
         complaints = []
         for folder, identity in zip(self._folders, self._identities, strict=True):
             found.append({})
-            for path in (folder / NAME, folder / NEXT_NAME):
+            for path in (folder / NEXT_NAME, folder / NAME):
                 try:
                     saved = _load(path, identity)
                     found[-1][saved.step] = saved
@@ -172,7 +181,7 @@ def _write_into(state: State, source: BatchSource, saved: Sequence[_Saved]) -> N
     state.seconds = float(saved[0].facts["seconds"])
     if state.records:
         state.records.seconds = float(saved[0].facts["recording_seconds"])
-    for index, (_, facts, tensors) in enumerate(saved):
+    for index, (_, facts, tensors, _) in enumerate(saved):
         state.curves[index] = [(int(step), dict(values)) for step, values in facts["curve"]]
         for name, target in (
             ("weights", state.weights),
@@ -209,6 +218,7 @@ def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _write(path: Path, identity: Mapping[str, Any], saved: _Saved) -> None:
     facts = json.dumps({"identity": identity, **saved.facts})
+    path.unlink(missing_ok=True)  # a new file: an attempt that was given up may still write the old
     try:
         with path.open("wb") as file:
             torch.save(
@@ -243,7 +253,7 @@ def _load(path: Path, identity: Mapping[str, Any]) -> _Saved:
             raise UnusableError("damaged (its checksum does not match)")
         read = json.loads(facts)
         differences = list(_differences(read.pop("identity"), identity))
-        saved = _Saved(read["step"], read, tensors)
+        saved = _Saved(read["step"], read, tensors, path.name)
     except (FileNotFoundError, UnusableError):
         raise
     except Exception as error:  # what a damaged zip or pickle raises is promised nowhere

@@ -33,7 +33,7 @@ class Run(Protocol):
 
     @property
     def directory(self) -> Path:
-        """Folder of the run, where its checkpoint is kept."""
+        """Folder of this attempt at the run; a checkpoint to go on from lies there already."""
 
 
 class Context(Protocol):

@@ -31,6 +31,8 @@ class RunFacts:
 
     result_path: str
     """Path of result.json, relative to the workspace, with forward slashes."""
+    folder: str | None = None
+    """Where the attempt's other files are; the same way."""
     job_id: str | None = None
     array_index: int | None = None
     attempt: str | None = None
@@ -51,7 +53,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RunFile:
-    """A file that a run left beside its result."""
+    """A file that a run left with its result."""
 
     path: str
     """Relative to the workspace, with forward slashes."""

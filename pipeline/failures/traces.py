@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.attempts import METRICS, resumable
+from pipeline.claim import current_folder
 from pipeline.failures.evidence import Progress, Traces
 from pipeline.files import open_regular
 from pipeline.progress import first_and_last
@@ -11,9 +13,8 @@ from pipeline.state import JobRecord
 from pipeline.workspace import Workspace
 
 TAIL_BYTES = 65_536
+_CHECKPOINT = "checkpoint.pt"  # as trainers usually call it; one look that costs no listing
 _START = "Starting with JobEnvironment("  # submitit's first line of every start of a task
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 
 
 def log_path(workspace: Workspace, token: str, job: JobRecord, index: int) -> Path:
@@ -36,8 +37,9 @@ def tail_of(path: Path, size: int = TAIL_BYTES) -> str | None:
 def traces_of(workspace: Workspace, token: str, job: JobRecord, index: int, key: str) -> Traces:
     """What the attempt at one run left."""
     log = tail_of(log_path(workspace, token, job, index))
-    folder = workspace.run_dir(key)
-    first, last = first_and_last(folder / METRICS)
+    run_dir = workspace.run_dir(key)
+    folder = current_folder(run_dir)
+    first, last = first_and_last(folder / METRICS) if folder else ({}, {})
     active_s = last.get("time", 0.0) - first.get("time", 0.0)
     steps = last.get("step", 0.0) - first.get("step", 0.0)
     progress = None
@@ -52,15 +54,16 @@ def traces_of(workspace: Workspace, token: str, job: JobRecord, index: int, key:
         log=(log or "").rpartition(_START)[2],
         log_exists=log is not None,
         progress=progress,
-        checkpoint=(folder / CHECKPOINT).is_file(),
+        checkpoint=bool(resumable(run_dir)),
         active_s=active_s if active_s > 0 else None,
     )
 
 
 def last_sign(workspace: Workspace, token: str, job: JobRecord, index: int) -> float | None:
     """When a task last wrote to its log or to a run's folder (epoch seconds); None for never."""
-    folders = (workspace.run_dir(key) for key in job.tasks[index].runs)
-    files = [folder / name for folder in folders for name in (METRICS, CHECKPOINT)]
+    found = [current_folder(workspace.run_dir(key)) for key in job.tasks[index].runs]
+    folders = [folder for folder in found if folder is not None]
+    files = [folder / name for folder in folders for name in (METRICS, _CHECKPOINT)]
     return max(_written([log_path(workspace, token, job, index), *files]), default=None)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.claim import current_folder
 from pipeline.site import Site, open_site
 from pipeline.state import RunStatus, State
 from pipeline.store import StateStore
@@ -132,6 +133,20 @@ def cli(workspace: Workspace) -> Cli:
         )
 
     return run
+
+
+def attempt_of(workspace: Workspace, key: str) -> Path:
+    """The folder of the current attempt at a run; one that is not there before it has started."""
+    run_dir = workspace.run_dir(key)
+    return current_folder(run_dir) or run_dir / "attempts" / "none"
+
+
+def reports_of(workspace: Workspace, key: str) -> int:
+    """How often the current attempt at a run has reported."""
+    try:
+        return len((attempt_of(workspace, key) / "metrics.jsonl").read_text().splitlines())
+    except FileNotFoundError:
+        return 0
 
 
 def edit(workspace: Workspace, old: str, new: str) -> None:

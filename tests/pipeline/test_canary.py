@@ -16,7 +16,7 @@ from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import PROFILES, Cli, edit, state_of
+from tests.pipeline.conftest import PROFILES, Cli, attempt_of, edit, state_of
 
 QUEUED, RUNNING, DONE = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.DONE
 FAILED = RunStatus.FAILED
@@ -72,9 +72,11 @@ def site_of(workspace: Workspace) -> Site:
 
 def report(workspace: Workspace, step: int, loss: float, age_s: float = 0.0) -> None:
     """Make the runs of the canary report, as a worker would."""
-    for run in workspace.runs_dir.glob("pilot/*"):
+    for key in next(iter(state_of(workspace).jobs.values())).tasks[0].runs:
         record = {"loss": loss, "step": step, "total_steps": 3, "time": time.time() - age_s}
-        (run / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+        attempt = attempt_of(workspace, key)
+        attempt.mkdir(exist_ok=True)
+        (attempt / "metrics.jsonl").write_text(json.dumps(record) + "\n")
 
 
 def test_one_task_goes_first_and_words_say_what_the_others_wait_for(
@@ -109,7 +111,7 @@ def test_the_canary_is_released_by_its_step(phase_of_ten: Workspace, cluster: Fa
     assert job.job_id is not None
     cluster.wait(job.job_id, "RUNNING")
     deadline = time.monotonic() + 60
-    while not list(phase_of_ten.runs_dir.glob("pilot/*/metrics.jsonl")):  # of step 0
+    while not list(phase_of_ten.runs_dir.glob("pilot/*/attempts/*/metrics.jsonl")):  # of step 0
         assert time.monotonic() < deadline
         time.sleep(0.05)
     advance(site_of(phase_of_ten))

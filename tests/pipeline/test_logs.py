@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import WAIT_S, Cli, edit, state_of, wait_for
+from tests.pipeline.conftest import WAIT_S, Cli, edit, reports_of, state_of, wait_for
 
 
 def first_run(workspace: Workspace) -> str:
@@ -69,8 +69,8 @@ def test_why_speaks_of_runs_in_every_state(workspace: Workspace, cli: Cli) -> No
     edit(workspace, "steps = 3", "steps = 40\nstep_s = 0.1")
     assert cli("why", "anything").returncode == 2  # nothing was submitted yet
     cli("advance")
-    metrics = workspace.run_dir(first_run(workspace)) / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 2)
+    key = first_run(workspace)
+    wait_for(lambda: reports_of(workspace, key) > 2)
     later = sorted(state_of(workspace).runs_of("multiseed"))[0]
 
     running = cli("why", first_run(workspace))

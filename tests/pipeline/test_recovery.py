@@ -10,7 +10,7 @@ from pipeline.failures.kinds import FailureClass
 from pipeline.state import JobRecord, RunRecord, RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, add_policy, edit, state_of, wait_for
+from tests.pipeline.conftest import Cli, add_policy, edit, reports_of, state_of, wait_for
 
 F = FailureClass
 
@@ -31,9 +31,8 @@ def started(workspace: Workspace, steps: int = 1) -> str:
     """The id of the only live job, once its first run has reported so many steps."""
     (job,) = state_of(workspace).live_jobs().values()
     assert job.job_id is not None
-    folder = workspace.run_dir(job.tasks[0].runs[0])
-    metrics = folder / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= steps)
+    key = job.tasks[0].runs[0]
+    wait_for(lambda: reports_of(workspace, key) >= steps)
     return job.job_id
 
 
@@ -294,6 +293,9 @@ def make_silent(workspace: Workspace, cluster: FakeSlurm, job_id: str) -> None:
     job = cluster.job(job_id)
     job.start_time -= 7200
     cluster.cluster.save(job)
-    written = [*workspace.logs_dir.glob("*/*_log.out"), *workspace.runs_dir.glob("*/*/metrics*")]
+    written = [
+        *workspace.logs_dir.glob("*/*_log.out"),
+        *workspace.runs_dir.glob("*/*/attempts/*/*"),
+    ]
     for path in written:
         os.utime(path, (time.time() - 7200, time.time() - 7200))

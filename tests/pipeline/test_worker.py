@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.advance import advance
-from pipeline.claim import grant
+from pipeline.claim import current_folder, grant
 from pipeline.plan import pack, plan_phase
 from pipeline.results import TaskFile, read_failure, read_result
 from pipeline.site import Site, open_site
@@ -69,9 +69,16 @@ def folders(workspace: Workspace) -> dict[str, Path]:
     return {p.name.partition("-")[0]: p for p in (workspace.runs_dir / "pilot").iterdir()}
 
 
+def attempt_in(run_dir: Path) -> Path:
+    """The folder of the current attempt at a run."""
+    folder = current_folder(run_dir)
+    assert folder is not None
+    return folder
+
+
 def reason(folder: Path) -> str | None:
     """Why a run has no result."""
-    failure = read_failure(folder / "failure.json")
+    failure = read_failure(attempt_in(folder) / "failure.json")
     return failure.message if failure else None
 
 
@@ -111,7 +118,7 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         assert result.data_digests
         assert result.diagnostics == {}
         assert result.artefacts == {}
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        lines = (attempt_in(folder) / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
 
 
@@ -125,7 +132,7 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
         ("ToyMeasurement(1.0 +", "ToyMeasurement(float('nan') +", "finite number"),
         ("standard_error: float = 0.001", "standard_error: float = -1.0", "greater than"),
         (OUTCOME, recorded("{}", '{"features": "gone"}'), "No such file"),
-        (OUTCOME, recorded("{}", '{"task": "../../../toy.py"}'), "pattern"),
+        (OUTCOME, recorded("{}", '{"task": "../../../../../toy.py"}'), "pattern"),
         (OUTCOME, recorded('{"gap": 1e999}', "{}"), "finite number"),
     ],
 )
@@ -169,7 +176,7 @@ def test_a_signal_asks_the_trainer_to_stop(workspace: Workspace, number: signal.
     worker = started(site)
     progress = site.workspace.runs_dir / "pilot"
     deadline = time.monotonic() + 60
-    while not list(progress.glob("*/metrics.jsonl")):
+    while not list(progress.glob("*/attempts/*/metrics.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -202,8 +209,11 @@ def test_a_result_of_an_earlier_attempt_does_not_count(site: Site) -> None:
 def held(site: Site) -> "subprocess.Popen[str]":
     """A worker that has taken the first step of its first run, and waits there."""
     (site.workspace.root / "hold").touch()
-    metrics = folders_of(site)["baseline"] / "metrics.jsonl"
+    first = folders_of(site)["baseline"]
+    before = set(first.glob("attempts/*"))
     worker = started(site)
+    wait_for(lambda: (first / "attempt.json").exists() and attempt_in(first) not in before)
+    metrics = attempt_in(first) / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text())
     return worker
 
@@ -217,6 +227,8 @@ def folders_of(site: Site) -> dict[str, Path]:
 def test_an_attempt_whose_runs_were_submitted_again_writes_nothing_more(site: Site) -> None:
     """No report, no result, no failure: what lies in the folders is the next attempt's."""
     worker = held(site)
+    first = folders_of(site)["baseline"]
+    metrics = attempt_in(first) / "metrics.jsonl"
     for folder in folders_of(site).values():
         grant(folder, "an0ther")
     (site.workspace.root / "hold").unlink()
@@ -225,9 +237,8 @@ def test_an_attempt_whose_runs_were_submitted_again_writes_nothing_more(site: Si
 
     assert worker.returncode == 0
     assert "superseded" in errors
-    first = folders_of(site)["baseline"]
-    assert len((first / "metrics.jsonl").read_text().splitlines()) == 1
-    written = {path.name for path in site.workspace.runs_dir.glob("pilot/*/*")}
+    assert len(metrics.read_text().splitlines()) == 1
+    written = {path.name for path in site.workspace.runs_dir.rglob("*.json")}
     assert not {"result.json", "failure.json"} & written
     late = started(site)  # as when Slurm queues a job again that it had called lost
     assert "submitted again as an0ther" in late.communicate(timeout=60)[1]

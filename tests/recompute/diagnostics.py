@@ -23,7 +23,10 @@ class Diagnosed:
         self.runs: dict[tuple[str, int], dict[str, Any]] = {}
         self.values: dict[str, dict[str, dict[int, float]]] = {}
         for result in section.root.glob(f"runs/{section.phase}/*/result.json"):
-            self._read(json.loads(result.read_text()), result.parent / "diagnostics.npz")
+            content = json.loads(result.read_text())
+            folder = content["attempt"].get("folder")
+            place = result.parent / "attempts" / folder if folder else result.parent
+            self._read(content, place / "diagnostics.npz")
         self.p: list[float] = []
         self.q: list[tuple[str, str]] = []
 

@@ -79,4 +79,4 @@ def wait_for(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None
 
 def wait_until_training(workspace: Workspace, runs: int = 1) -> None:
     """Wait until so many runs have taken a step: Slurm says RUNNING long before."""
-    wait_for(lambda: len(list(workspace.runs_dir.glob("*/*/metrics.jsonl"))) >= runs)
+    wait_for(lambda: len(list(workspace.runs_dir.glob("*/*/attempts/*/metrics.jsonl"))) >= runs)

@@ -241,6 +241,41 @@ def test_a_crash_before_the_last_file_goes_on_from_the_old_step() -> None:
     assert resumed_step(runs) == 3
 
 
+def test_an_interrupted_rename_is_completed_before_the_next_save() -> None:
+    """Another crash, while the next checkpoint is being written, still goes on from the last."""
+    runs = runs_of([config(steps=9)] * 2, [1, 2])
+    train(runs, stop_after=3)
+    old = (runs[0].directory / "checkpoint.pt").read_bytes()
+    train(runs, stop_after=2)
+    (runs[0].directory / "checkpoint.pt").replace(runs[0].directory / "checkpoint.next.pt")
+    (runs[0].directory / "checkpoint.pt").write_bytes(old)
+    train(runs, stop_after=0)
+
+    (runs[0].directory / "checkpoint.next.pt").write_bytes(b"cut off")
+
+    assert resumed_step(runs) == 5
+
+
+def test_what_was_handed_on_is_not_changed_by_whoever_had_it_before(tmp_path: Path) -> None:
+    """Two attempts, one of them given up, save on from names of the same files."""
+    runs = runs_of([config(steps=9)] * 2, [1, 2])
+    train(runs, stop_after=3)
+    heirs = again(runs)
+    for run, heir in zip(runs, heirs, strict=True):
+        (run.directory / "checkpoint.next.pt").write_bytes(b"half of the next one")
+        for path in run.directory.iterdir():
+            os.link(path, heir.directory / path.name)
+            os.link(path, tmp_path / f"{run.run_id}-{path.name}")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    for heir in heirs:
+        assert (heir.directory / "checkpoint.pt").stat().st_nlink == 3
+    train(runs, stop_after=2)
+    assert resumed_step(heirs) == 3
+
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_damage_is_noticed_wherever_it_is() -> None:
     """A cut-off or changed file is refused, or the change is in bytes that carry nothing."""
     runs = runs_of([config(steps=9)], [1])
