@@ -2,12 +2,21 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import PipelineError
 
 
-def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomic(
+    path: Path,
+    content: bytes,
+    *,
+    durable: bool = True,
+    spare: Path | None = None,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
     """Replace `path` by `content` so that a crash at any instruction leaves one of the two.
 
     Args:
@@ -15,31 +24,42 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         content: what it will hold.
         durable: whether a power cut right afterwards may not take it back either; costs some
             milliseconds, too much for thousands of files that can be written again.
+        spare: where the content is put first; a name of its own beside `path` by default.
+        confirm: called when only the replacement is left to do; what it raises stops it.
 
     Raises:
         PipelineError: the disk is full, read-only or out of quota; the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content, durable)
+        spare = spare or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        _replace(path, content, durable, spare, confirm)
     except OSError as error:
         raise write_error(path, error) from error
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and see it to the disk.
+    """Append one line and see it to the disk; a line that a crash cut short stays a line alone.
 
     Raises:
         PipelineError: the line could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            file.write(b"" if _ends_a_line(file) else b"\n")
+            file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def write_error(path: Path, error: OSError) -> PipelineError:
@@ -50,14 +70,16 @@ def write_error(path: Path, error: OSError) -> PipelineError:
     )
 
 
-def _replace(path: Path, content: bytes, durable: bool) -> None:
-    spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _replace(
+    path: Path, content: bytes, durable: bool, spare: Path, confirm: Callable[[], None]
+) -> None:
     try:
         with spare.open("wb") as file:
             file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        confirm()
         spare.replace(path)
     except BaseException:
         spare.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.lock import standing
 from pipeline.observe import observe
 from pipeline.reconcile import reconcile
 from pipeline.state import State
@@ -21,7 +22,7 @@ def current_view(workspace: Workspace) -> tuple[StatusView, SchedulerUnreachable
     state = StateStore(workspace.state_dir).load()
     if state is None:
         return _before_the_first_step(workspace), None
-    notes = _notes(workspace, state)
+    notes = [*_at_work(workspace), *_notes(workspace, state)]
     state, error = _seen_now(workspace, state)
     if error is not None:
         notes.append("the scheduler does not answer; this is what was last seen of it")
@@ -71,6 +72,13 @@ def _before_the_first_step(workspace: Workspace) -> StatusView:
         next=f"`pipeline plan` shows what would run where; `pipeline advance --watch` starts "
         f"{next(iter(state.phases))} on profile {site.profile_name}",
     )
+
+
+def _at_work(workspace: Workspace) -> list[str]:
+    lock = standing(workspace.lock_file)
+    if lock is None or lock.gone:
+        return []
+    return [f"a command is at work on this study ({lock.words}); this is what it wrote down last"]
 
 
 def _notes(workspace: Workspace, state: State) -> list[str]:

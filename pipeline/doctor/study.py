@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pipeline.code_tree import code_trees
 from pipeline.doctor.finding import Finding, ok, problem, warning
 from pipeline.errors import PipelineError
-from pipeline.lock import holder_of
+from pipeline.lock import Standing, standing
 from pipeline.plan import plan_study
 from pipeline.sources import sources_of
 from pipeline.state import State
@@ -39,7 +39,7 @@ def examine_state(workspace: Workspace) -> tuple[State | None, list[Finding]]:
         state = StateStore(workspace.state_dir).load()
     except PipelineError as error:
         return None, [problem("state", str(error), "see there; no command changes a broken state")]
-    return state, [_judge_state(state), *_judge_lock(holder_of(workspace.lock_file))]
+    return state, [_judge_state(state), *_judge_lock(standing(workspace.lock_file))]
 
 
 def _examine_code(workspace: Workspace, trainer: str) -> Finding:
@@ -74,10 +74,14 @@ def _judge_state(state: State | None) -> Finding:
     return ok("state", f"valid: {count(len(state.runs), 'run')}, {live}")
 
 
-def _judge_lock(holder: str | None) -> Iterator[Finding]:
-    if holder is not None:
-        yield warning(
-            "lock",
-            f"an advance is at work ({holder})",
-            "let it finish; if its machine died, the lock went with it",
-        )
+def _judge_lock(lock: Standing | None) -> Iterator[Finding]:
+    if lock is None:
+        return
+    if lock.gone:
+        yield ok("lock", f"its holder is gone ({lock.words}); the next command takes it over")
+        return
+    yield warning(
+        "lock",
+        f"an advance is at work ({lock.words})",
+        "let it finish; if its machine died, the next command takes over after a while",
+    )
