@@ -101,15 +101,36 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     metavar="MINUTES",
     help="How long --deep waits for that job before it cancels it.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Rebuild a broken or lost state from its log, the jobs' folders, the results and the "
+    "scheduler, and remove leftovers; the old files are kept. Without it doctor says what this "
+    "would do.  Example: pipeline doctor --repair",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
 def doctor(
-    workspace: Path | None, profile: str | None, deep: bool, wait_min: float, as_json: bool
+    workspace: Path | None,
+    profile: str | None,
+    deep: bool,
+    wait_min: float,
+    repair: bool,
+    as_json: bool,
 ) -> None:
-    """Check study, workspace, this machine and the profile against the cluster; changes nothing.
+    """Check study, workspace, this machine and the profile against the cluster.
 
     A line per check: ok, warning or problem, with the remedy. Exit code 0 without problems (there
     may be warnings), 2 with a problem to mend, 4 when the profile's scheduler does not answer.
+    Changes nothing, but with --repair.
     """
+    if repair:
+        if deep or as_json:
+            raise PipelineError("--repair goes with neither --deep nor --json")
+        from pipeline.doctor.repair import repair as repair_state
+
+        done = repair_state(_find(workspace), profile, _tell)
+        click.echo("\n".join(done or ["nothing to repair"]))
+        return
     from pipeline.doctor.examine import examine
     from pipeline.doctor.finding import failure
     from pipeline.doctor.render import as_json as json_of

@@ -8,18 +8,21 @@ from pipeline.lock import standing
 from pipeline.observe import observe
 from pipeline.reconcile import reconcile
 from pipeline.state import State
-from pipeline.store import StateStore
+from pipeline.store import BrokenStateError, StateStore
 from pipeline.view import StatusView, view_of
 from pipeline.workspace import Workspace
 
 
-def current_view(workspace: Workspace) -> tuple[StatusView, SchedulerUnreachableError | None]:
+def current_view(workspace: Workspace) -> tuple[StatusView, PipelineError | None]:
     """The study as the scheduler and the result files show it now.
 
     When a scheduler does not answer, the view is the last known one and says so, and the error
-    comes with it.
+    comes with it. So it is, with the last good copy, when the state is broken.
     """
-    state = StateStore(workspace.state_dir).load()
+    try:
+        state = StateStore(workspace.state_dir).load()
+    except BrokenStateError as broken:
+        return _last_good_view(workspace, broken), broken
     if state is None:
         return _before_the_first_step(workspace), None
     notes = [*_at_work(workspace), *_notes(workspace, state)]
@@ -27,6 +30,21 @@ def current_view(workspace: Workspace) -> tuple[StatusView, SchedulerUnreachable
     if error is not None:
         notes.append("the scheduler does not answer; this is what was last seen of it")
     return view_of(workspace, state, notes), error
+
+
+def _last_good_view(workspace: Workspace, error: BrokenStateError) -> StatusView:
+    """The last state that can be read, as it was then.
+
+    Raises:
+        BrokenStateError: there is none.
+    """
+    from pipeline.salvage import salvaged  # validates
+
+    found = salvaged(StateStore(workspace.state_dir))
+    if found is None:
+        raise error
+    note = f"THE STATE FILE IS BROKEN. This is {found.source}: what came since is not shown"
+    return view_of(workspace, found.state, [note])
 
 
 def current_state(workspace: Workspace) -> tuple[State, SchedulerUnreachableError | None]:

@@ -115,6 +115,35 @@ class StateStore:
         for event in events:
             append_line(self.journal, json.dumps({"at": at, **event}))
 
+    def keep(self) -> Path:
+        """Copy the state's files into a new folder beside them; return it.
+
+        Raises:
+            PipelineError: they could not be copied.
+        """
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        folder = self.dir / f"before-repair-{moment}"
+        try:
+            for path in (self.path, self.backup, self.seal):
+                if path.exists():
+                    write_atomic(folder / path.name, path.read_bytes())
+        except OSError as error:
+            raise write_error(folder, error) from error
+        return folder
+
+    def set_aside(self) -> Path:
+        """Keep the files, then take the broken state away, so that it becomes nobody's last good.
+
+        Raises:
+            PipelineError: they could not be copied or removed.
+        """
+        folder = self.keep()
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return folder
+
     def _read(self) -> bytes | None:
         try:
             return self.path.read_bytes()

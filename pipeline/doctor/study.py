@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.code_tree import code_trees
 from pipeline.doctor.finding import Finding, ok, problem, warning
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.lock import Standing, standing
 from pipeline.plan import plan_study
 from pipeline.sources import sources_of
@@ -38,8 +38,28 @@ def examine_state(workspace: Workspace) -> tuple[State | None, list[Finding]]:
     try:
         state = StateStore(workspace.state_dir).load()
     except PipelineError as error:
-        return None, [problem("state", str(error), "see there; no command changes a broken state")]
+        return None, [
+            problem("state", str(error), "see there; no other command changes a broken state")
+        ]
     return state, [_judge_state(state), *_judge_lock(standing(workspace.lock_file))]
+
+
+def examine_repair(workspace: Workspace, profile_name: str | None) -> Iterator[Finding]:
+    """What `--repair` would do, a line each; nothing when all is as it should be."""
+    from pipeline.doctor.repair import plan_repair
+
+    try:
+        plan = plan_repair(workspace, profile_name)
+    except SchedulerUnreachableError as error:
+        yield problem("repair", str(error), "a repair asks the scheduler first", unreachable=True)
+        return
+    except PipelineError as error:
+        yield problem("repair", str(error), "mend that first")
+        return
+    for act in plan.acts:
+        yield warning("repair", f"to be done: {act}", "`pipeline doctor --repair` does it")
+    for words in plan.unknown:
+        yield warning("repair", words, "no repair brings it back")
 
 
 def _examine_code(workspace: Workspace, trainer: str) -> Finding:

@@ -1,0 +1,150 @@
+"""What a workspace's folders tell of its submissions, whatever has become of its state."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from pipeline import chain
+from pipeline.errors import PipelineError
+from pipeline.results import RunEntry, RunResult, TaskFile
+from pipeline.scheduler.local import PROCESS_FILE
+from pipeline.store import REPAIR, BrokenStateError
+from pipeline.workspace import Workspace
+
+_FOLDER = re.compile(r"(.+)-([0-9a-f]{10})")
+_OTHERS = {chain.PHASE, "doctor"}
+_TASK_FILES = "task-*.json"
+_OF_A_JOB = re.compile(r"(\d+)(?:_\d+)*_(?:log|submitted|result)\b.*")
+"""Files that a job leaves once it runs; their names begin with its id."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """A submission as its own files tell it."""
+
+    token: str
+    phase: str
+    backend: Literal["local", "slurm"]
+    made_at: str
+    """When its files were written; UTC, ISO 8601."""
+    tasks: tuple[tuple[str, ...], ...]
+    """Run keys of each task."""
+    runs: Mapping[str, "RunEntry | RunResult"]
+    """What each run is."""
+    code: str | None = None
+    job_id: str | None = None
+    """As the job's own files name it; None when it left none yet."""
+    host: str | None = None
+    """Machine that a local job runs on, where it says so."""
+
+
+def submission_folders(workspace: Workspace) -> dict[str, Path]:
+    """Folders of submissions by token, those of tasks alone."""
+    try:
+        folders = sorted(workspace.logs_dir.iterdir())
+    except OSError:
+        return {}
+    named = ((_FOLDER.fullmatch(folder.name), folder) for folder in folders)
+    return {
+        match[2]: folder
+        for match, folder in named
+        if match and match[1] not in _OTHERS and any(folder.glob(_TASK_FILES))
+    }
+
+
+def refuse_lost(workspace: Workspace) -> None:
+    """Make sure that nothing was submitted, where there is no state.
+
+    Raises:
+        BrokenStateError: something was, so that a fresh start would submit it a second time.
+    """
+    folders = submission_folders(workspace)
+    if folders:
+        first = workspace.relative(next(iter(folders.values())))
+        raise BrokenStateError(
+            f"{workspace.state_dir}: the state is gone, but there are submissions ({first}); "
+            f"{REPAIR}; to begin anew on purpose, remove slurm/logs and runs"
+        )
+
+
+def remains_in(folder: Path) -> Remains:
+    """What the folder of a submission tells.
+
+    Raises:
+        PipelineError: a task file is broken or missing.
+    """
+    paths = sorted(folder.glob(_TASK_FILES))
+    files = [_task_file(path) for path in paths]
+    for index, file in enumerate(files):
+        if file.task != index or file.token != files[0].token:
+            raise PipelineError(f"{paths[index]}: is not the file of task {index} of its job")
+    first = files[0]
+    made = min(path.stat().st_mtime for path in paths)
+    return Remains(
+        token=first.token,
+        phase=first.phase,
+        backend=first.backend,
+        made_at=datetime.fromtimestamp(made, UTC).isoformat(timespec="seconds"),
+        tasks=tuple(tuple(f"{f.phase}/{entry.run_id}" for entry in f.runs) for f in files),
+        runs={f"{f.phase}/{entry.run_id}": entry for f in files for entry in f.runs},
+        code=first.code.snapshot,
+        job_id=_job_id(folder),
+        host=_host(folder / PROCESS_FILE),
+    )
+
+
+def remains_of(results: Iterable[RunResult], backend: Literal["local", "slurm"]) -> list[Remains]:
+    """Submissions of which nothing but results is left."""
+    by_token: dict[str, list[RunResult]] = {}
+    for result in results:
+        by_token.setdefault(result.attempt.token, []).append(result)
+    return [_told_by(found, backend) for found in by_token.values()]
+
+
+def _told_by(found: list[RunResult], backend: Literal["local", "slurm"]) -> Remains:
+    keys = {f"{one.phase}/{one.run_id}": one for one in found}
+    tasks: list[list[str]] = [[] for _ in range(max(one.attempt.task for one in found) + 1)]
+    for key, one in keys.items():
+        tasks[one.attempt.task].append(key)
+    first = found[0]
+    return Remains(
+        token=first.attempt.token,
+        phase=first.phase,
+        backend=backend,
+        made_at=min(one.started_at for one in found).astimezone(UTC).isoformat(timespec="seconds"),
+        tasks=tuple(map(tuple, tasks)),
+        runs=keys,
+        code=first.code.snapshot,
+        job_id=first.attempt.job_id,
+        host=first.attempt.node,
+    )
+
+
+def _task_file(path: Path) -> TaskFile:
+    try:
+        return TaskFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise PipelineError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _job_id(folder: Path) -> str | None:
+    matches = (_OF_A_JOB.fullmatch(path.name) for path in folder.iterdir())
+    ids = {match[1] for match in matches if match}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def _host(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_bytes())["host"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
