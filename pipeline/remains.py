@@ -17,6 +17,8 @@ from pipeline.scheduler.local import PROCESS_FILE
 from pipeline.store import REPAIR, BrokenStateError
 from pipeline.workspace import Workspace
 
+CLAIM = "attempt.json"
+"""In a run's folder: which submission it was granted to (see pipeline/claim.py)."""
 _FOLDER = re.compile(r"(.+)-([0-9a-f]{10})")
 _OTHERS = {chain.PHASE, "doctor"}
 _TASK_FILES = "task-*.json"
@@ -64,13 +66,20 @@ def refuse_lost(workspace: Workspace) -> None:
     Raises:
         BrokenStateError: something was, so that a fresh start would submit it a second time.
     """
-    folders = submission_folders(workspace)
-    if folders:
-        first = workspace.relative(next(iter(folders.values())))
+    first = first_trace(workspace)
+    if first is not None:
         raise BrokenStateError(
-            f"{workspace.state_dir}: the state is gone, but there are submissions ({first}); "
-            f"{REPAIR}; to begin anew on purpose, remove slurm/logs and runs"
+            f"{workspace.state_dir}: the state is gone, but there are submissions "
+            f"({workspace.relative(first)}); {REPAIR}; to begin anew on purpose, remove slurm/logs "
+            "and runs"
         )
+
+
+def first_trace(workspace: Workspace) -> Path | None:
+    """Something that only a submission leaves; None where there never was one."""
+    folders = submission_folders(workspace)
+    claims = workspace.runs_dir.glob(f"*/*/{CLAIM}")
+    return next(iter(folders.values()), None) or next(claims, None)
 
 
 def remains_in(folder: Path) -> Remains:

@@ -30,7 +30,7 @@ from pipeline.observe import observe
 from pipeline.profiles import load_profile
 from pipeline.provenance import age_s, node_name
 from pipeline.reconcile import counts, reconcile
-from pipeline.remains import Remains, remains_in, remains_of, submission_folders
+from pipeline.remains import CLAIM, Remains, first_trace, remains_in, remains_of, submission_folders
 from pipeline.replan import replanned
 from pipeline.results import ResultFileError, RunResult, read_result
 from pipeline.salvage import salvaged
@@ -68,16 +68,19 @@ def plan_repair(workspace: Workspace, profile_name: str | None = None) -> Plan:
     """
     store, plan = StateStore(workspace.state_dir), Plan()
     try:
-        base = stored = store.load()
+        base = store.load()
+        plan.is_broken = base is None and first_trace(workspace) is not None
     except BrokenStateError:
-        base, stored, plan.is_broken = _salvage(store, plan), None, True
+        base, plan.is_broken = None, True
+    if plan.is_broken:
+        base = _salvage(store, plan)
     folders = submission_folders(workspace)
     strays = folders.keys() - (base.jobs.keys() if base else set())
     if plan.is_broken or strays:
         _rebuild(
             workspace, store, plan, base, {t: folders[t] for t in sorted(strays)}, profile_name
         )
-    plan.leftovers = leftovers(workspace, plan.state or stored)
+    plan.leftovers = leftovers(workspace, plan.state or base)
     if plan.leftovers:
         first = workspace.relative(plan.leftovers[0])
         named = and_more(first, len(plan.leftovers) - 1, "leftover")
@@ -221,20 +224,30 @@ def _of_results_alone(site: Site, state: State) -> list[Found]:
 
 
 def _refuse_unknown_claims(site: Site, state: State) -> None:
-    """Stop where a run may be under way in a job of which nothing else is left."""
+    """Stop where a run may be under way in a job of which nothing tells that it runs it."""
     asked: set[str] = set()
     for key, run in state.runs.items():
         if run.status is not RunStatus.PLANNED:
             continue
-        path = site.workspace.run_dir(key) / "attempt.json"
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            token = str(json.loads(path.read_bytes())["token"])
-            if token in state.jobs or token in asked:
-                continue
-            asked.add(token)
-            folder = site.workspace.job_dir(run.phase, token)
-            if not folder.exists():
-                _refuse_live(site, token, folder, f"{folder}: is gone")
+        token = _claimant(site.workspace.run_dir(key) / CLAIM)
+        if token is None or token in asked or _holds(state, token, key):
+            continue
+        asked.add(token)
+        folder = site.workspace.job_dir(run.phase, token)
+        if not folder.exists():
+            _refuse_live(site, token, folder, f"{folder}: is gone")
+
+
+def _claimant(path: Path) -> str | None:
+    """The submission that a run was granted to last."""
+    try:
+        return str(json.loads(path.read_bytes())["token"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _holds(state: State, token: str, key: str) -> bool:
+    return token in state.jobs and any(key in task.runs for task in state.jobs[token].tasks)
 
 
 def _events(journal: Path) -> list[dict[str, Any]]:

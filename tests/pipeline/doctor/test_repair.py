@@ -5,8 +5,10 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +27,8 @@ from pipeline.state import RunStatus, State, TaskState
 from pipeline.store import BrokenStateError, StateStore, encode
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, edit, state_of, wait_for
+from tests.pipeline.conftest import TOY_STUDY, Cli, edit, make_toy, state_of, wait_for
+from tests.pipeline.doctor.conftest import PROFILES, lines
 from tests.pipeline.test_store import a_state
 
 ANYWHERE = settings(
@@ -34,67 +37,131 @@ ANYWHERE = settings(
 OLD = time.time() - 7200
 
 
+STUDY = TOY_STUDY.replace("[phases.pilot]\nseeds = [1000]\n", "")
+
+
 @dataclass(frozen=True)
 class Midway:
-    """A study in the middle of its second phase, on a cluster where nothing moves."""
+    """A study in the middle of its phase, on a cluster where nothing moves."""
 
     workspace: Workspace
     cluster: FakeSlurm
     state: State
     files: dict[Path, bytes]
 
+    @property
+    def store(self) -> StateStore:
+        """The store as a new command opens it."""
+        return StateStore(self.workspace.state_dir)
+
     def restore(self) -> StateStore:
-        """Put all of `.state/` back as it was."""
+        """Put all files back as they were."""
+        for path in files_of(self.workspace).keys() - self.files.keys():
+            path.unlink(missing_ok=True)
+        for path in self.workspace.state_dir.glob("before-repair-*"):
+            shutil.rmtree(path)
+        for path, content in self.files.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        return self.store
+
+    def lose_state(self) -> None:
+        """Remove every file of `.state/`; the copy of the code that jobs run from stays."""
         for path in self.workspace.state_dir.iterdir():
             if path.is_file():
                 path.unlink()
-            elif path.name.startswith("before-repair"):
-                shutil.rmtree(path)
-        for path, content in self.files.items():
-            path.write_bytes(content)
-        return StateStore(self.workspace.state_dir)
 
     def assert_nothing_is_lost(self, state: State) -> None:
         """Every submission is known, every result kept, nothing that lives would go in again."""
         ids = {str(job.array_id) for job in self.cluster.jobs()}
         assert {job.job_id for job in state.jobs.values()} == ids
-        for key, run in state.runs_of("multiseed").items():
+        assert state.runs.keys() == self.state.runs.keys()
+        for key, run in state.runs.items():
             before = self.state.runs[key]
             assert (run.status, run.job, run.task) == (before.status, before.job, before.task)
             assert (run.result_digest, run.tries) == (before.result_digest, 1)
 
-    def finish(self) -> State:
-        """Let the cluster go on, and the study to its end."""
+    def assert_it_ends_with_what_was_submitted(self) -> None:
+        """Let the cluster go on, and the study to its end: no run goes in twice."""
+        arrays = {job.array_id for job in self.cluster.jobs()}
         (self.workspace.root / "hold").unlink()
         self.cluster.configure(slots=4)
         site = open_site(self.workspace, None)
-        wait_for(lambda: advance(site) and not any(job.live for job in self.cluster.jobs()))
-        return advance(site).state
+        wait_for(lambda: not any(job.live for job in self.cluster.jobs()))
+        state = advance(site).state
+        assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
+        assert {run.tries for run in state.runs.values()} == {1}
+        assert {job.array_id for job in self.cluster.jobs()} == arrays
+        for key, before in self.state.runs.items():
+            assert before.result_digest in (None, state.runs[key].result_digest)
+
+
+def files_of(workspace: Workspace) -> dict[Path, bytes]:
+    """Every file of a workspace, but what its jobs may be writing."""
+    folders = (workspace.state_dir, workspace.runs_dir, workspace.logs_dir)
+    paths = (path for folder in folders for path in folder.rglob("*"))
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
+@contextmanager
+def gone_midway(folder: Path) -> Iterator[Midway]:
+    """One task is done, one runs and never ends, one waits."""
+    place = make_toy(folder / "ws", STUDY)
+    profiles = place.root / "slurm" / "profiles.toml"
+    profiles.parent.mkdir()
+    profiles.write_text(f"{PROFILES}stack_size = 4\ncanary = false\n", encoding="utf-8")
+    edit(place, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    forget_trainer()
+    with pytest.MonkeyPatch.context() as patch, FakeSlurm(folder / "slurm", slots=1) as cluster:
+        for name, value in cluster.environment().items():
+            patch.setenv(name, value)
+        hold = place.root / "hold"
+        hold.write_text("no such node", encoding="utf-8")
+        site = open_site(place, None)
+        advance(site)
+        wait_for(lambda: len(list(place.runs_dir.glob("*/*/result.json"))) == 4)
+        hold.write_text("", encoding="utf-8")
+        wait_for(lambda: [j.state for j in cluster.jobs()] == ["COMPLETED", "RUNNING", "PENDING"])
+        wait_for(lambda: advance(site).state == advance(site).state)
+        yield Midway(place, cluster, state_of(place), files_of(place))
+        hold.unlink(missing_ok=True)
+    forget_trainer()
+
+
+def forget_trainer() -> None:
+    """The next workspace has a trainer of its own."""
+    sys.modules.pop("toy", None)
+    sys.path[:] = [entry for entry in sys.path if not Path(entry, "toy.py").exists()]
+
+
+@pytest.fixture(scope="module")
+def standing_still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Midway]:
+    """One such study for all tests that let it stand."""
+    with gone_midway(tmp_path_factory.mktemp("midway")) as study:
+        yield study
 
 
 @pytest.fixture
-def midway(workspace: Workspace, cluster: FakeSlurm) -> Iterator[Midway]:
-    """Two tasks are done, one runs and never ends, three wait."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.write_text(path.read_text().replace("walltime_min", "stack_size = 2\nwalltime_min") +
-                    "canary = false\n")  # fmt: skip
-    cluster.configure(slots=1)
-    site = open_site(workspace, None)
-    advance(site)
-    wait_for(lambda: not any(job.live for job in cluster.jobs()))
-    advance(site)
-    results = workspace.runs_dir / "multiseed"
-    wait_for(lambda: len(list(results.glob("*/result.json"))) >= 4)
-    (workspace.root / "hold").touch()
-    wait_for(lambda: [job.state for job in cluster.jobs()].count("RUNNING") == 1)
-    wait_for(lambda: advance(site).state == advance(site).state)
-    yield Midway(
-        workspace,
-        cluster,
-        state_of(workspace),
-        {path: path.read_bytes() for path in workspace.state_dir.iterdir() if path.is_file()},
-    )
-    (workspace.root / "hold").unlink(missing_ok=True)
+def midway(standing_still: Midway) -> Iterator[Midway]:
+    """It, with all files as they were."""
+    standing_still.restore()
+    forget_trainer()
+    yield standing_still
+    standing_still.cluster.configure(unreachable=False)
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[Midway]:
+    """One for a test that carries it on."""
+    with gone_midway(tmp_path) as study:
+        yield study
+
+
+@pytest.fixture
+def workspace(midway: Midway) -> Workspace:
+    """Where `cli` works."""
+    return midway.workspace
 
 
 def mended(workspace: Workspace) -> State:
@@ -149,21 +216,31 @@ def test_damaged_bytes_are_found_and_mended_or_leave_a_state(
 
 @pytest.mark.parametrize("copy", ["gone", "broken"])
 def test_without_state_and_copy_the_log_tells_all(midway: Midway, copy: str) -> None:
-    """Then the study goes on to its end as if nothing had happened: no run goes in twice."""
-    store = StateStore(midway.workspace.state_dir)
+    """What was saved last is there again."""
+    store = midway.store
     store.path.unlink()
     store.backup.unlink() if copy == "gone" else store.backup.write_bytes(b"{")
-    arrays = {job.array_id for job in midway.cluster.jobs()}
 
     assert mended(midway.workspace) == midway.state
 
-    state = midway.finish()
-    assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
-    assert {run.tries for run in state.runs.values()} == {1}
-    assert {job.array_id for job in midway.cluster.jobs()} == arrays
-    for key, before in midway.state.runs.items():
-        if before.status is RunStatus.DONE:
-            assert state.runs[key].result_digest == before.result_digest
+
+def test_after_a_repair_the_study_goes_on_as_if_nothing_had_happened(moving: Midway) -> None:
+    """Its jobs are waited for, its results are kept."""
+    moving.store.path.write_bytes(moving.store.path.read_bytes()[:1000])
+    repair(moving.workspace, None, lambda _: None)
+
+    moving.assert_it_ends_with_what_was_submitted()
+
+
+def test_without_any_state_the_study_goes_on_all_the_same(moving: Midway) -> None:
+    """Folders and scheduler tell what was submitted."""
+    moving.lose_state()
+    with pytest.raises(BrokenStateError, match="the state is gone, but there are submissions"):
+        open_site(moving.workspace, None)
+    repair(moving.workspace, None, lambda _: None)
+
+    moving.assert_nothing_is_lost(state_of(moving.workspace))
+    moving.assert_it_ends_with_what_was_submitted()
 
 
 @ANYWHERE
@@ -185,31 +262,26 @@ def test_with_a_log_cut_off_anywhere_folders_and_scheduler_tell_the_rest(
 
 
 def test_with_nothing_left_of_the_state_nothing_is_submitted_anew(midway: Midway, cli: Cli) -> None:
-    """No command takes it for a fresh start; the repair finds all, and the study ends."""
-    shutil.rmtree(midway.workspace.state_dir)
-    arrays = {job.array_id for job in midway.cluster.jobs()}
+    """No command takes it for a fresh start; the repair finds all, and says what it cannot know."""
+    midway.lose_state()
 
     for command in ("advance", "status"):
         done = cli(command)
         assert done.returncode == 2
         assert "`pipeline doctor --repair`" in done.stderr
-    assert {job.array_id for job in midway.cluster.jobs()} == arrays
 
     done = cli("doctor", "--repair")
+
     assert done.returncode == 0, done.stderr
     assert "adopted with 12 runs of multiseed" in done.stdout
     assert "not known any more" in done.stdout
     midway.assert_nothing_is_lost(state_of(midway.workspace))
 
-    state = midway.finish()
-    assert {run.status for run in state.runs.values()} == {RunStatus.DONE}
-    assert {job.array_id for job in midway.cluster.jobs()} == arrays
-
 
 def test_a_submission_that_the_last_good_copy_does_not_know_is_adopted(midway: Midway) -> None:
     """The copy is one save older: going on from it as it is would submit the phase twice."""
-    store = StateStore(midway.workspace.state_dir)
-    (token,) = (t for t, job in midway.state.jobs.items() if job.phase == "multiseed")
+    store = midway.store
+    (token,) = midway.state.jobs
     runs = {
         key: replace(
             run, status=RunStatus.PLANNED, job=None, task=None, tries=0, result_digest=None,
@@ -237,11 +309,7 @@ def test_a_submission_that_the_last_good_copy_does_not_know_is_adopted(midway: M
 
 def test_results_whose_submission_left_no_folder_are_kept(midway: Midway) -> None:
     """Results name the attempt that they are of; that is enough to accept them."""
-    midway.cluster.configure(slots=0)
-    for job in midway.cluster.jobs():
-        if job.live:
-            midway.cluster.kill(job.id, "CANCELLED")
-    shutil.rmtree(midway.workspace.state_dir)
+    midway.lose_state()
     done = {k: r for k, r in midway.state.runs.items() if r.status is RunStatus.DONE}
     for folder in submission_folders(midway.workspace).values():
         shutil.rmtree(folder)
@@ -257,7 +325,7 @@ def test_results_whose_submission_left_no_folder_are_kept(midway: Midway) -> Non
 
 def test_a_job_of_which_nothing_tells_what_it_runs_stops_the_repair(midway: Midway) -> None:
     """Its runs may be under way: they are not submitted again before a person has looked."""
-    shutil.rmtree(midway.workspace.state_dir)
+    midway.lose_state()
     for folder in submission_folders(midway.workspace).values():
         shutil.rmtree(folder)
 
@@ -268,12 +336,13 @@ def test_a_job_of_which_nothing_tells_what_it_runs_stops_the_repair(midway: Midw
 
 def test_a_scheduler_that_does_not_answer_stops_the_repair(midway: Midway, cli: Cli) -> None:
     """Exit 4, and nothing is changed."""
-    store = StateStore(midway.workspace.state_dir)
+    store = midway.store
     store.path.write_bytes(b"{")
     midway.cluster.configure(unreachable=True)
     before = {p: p.read_bytes() for p in midway.workspace.state_dir.iterdir() if p.is_file()}
 
-    assert cli("doctor", "--repair").returncode == 4
+    done = cli("doctor", "--repair")
+    assert done.returncode == 4, done.stdout
     with pytest.raises(SchedulerUnreachableError):
         plan_repair(midway.workspace)
 
@@ -285,18 +354,13 @@ def test_a_scheduler_that_does_not_answer_stops_the_repair(midway: Midway, cli: 
 def test_the_repair_of_an_intact_workspace_changes_nothing(midway: Midway, cli: Cli) -> None:
     """Not a byte, in no file."""
 
-    def all_files() -> dict[Path, bytes]:
-        folders = (midway.workspace.state_dir, midway.workspace.runs_dir, midway.workspace.logs_dir)
-        paths = (path for folder in folders for path in folder.rglob("*"))
-        return {path: path.read_bytes() for path in paths if path.is_file()}
-
-    before = all_files()
+    before = files_of(midway.workspace)
 
     done = cli("doctor", "--repair")
 
     assert (done.returncode, done.stdout) == (0, "nothing to repair\n")
-    assert all_files() == before
-    assert "repair" not in cli("doctor").stdout
+    assert files_of(midway.workspace) == before
+    assert "repair" not in lines(cli("doctor"))
 
 
 def test_files_of_a_submission_that_never_came_to_pass_are_no_submission(midway: Midway) -> None:
@@ -318,7 +382,7 @@ def test_the_doctor_says_what_a_repair_would_do_and_how_to_go_back(
     midway: Midway, cli: Cli
 ) -> None:
     """Without the option nothing is changed; with it, the old files are kept beside."""
-    store = StateStore(midway.workspace.state_dir)
+    store = midway.store
     store.path.write_bytes(b"{ by hand")
 
     told = cli("doctor")
@@ -339,7 +403,7 @@ def test_the_doctor_says_what_a_repair_would_do_and_how_to_go_back(
 
 def test_status_shows_the_last_good_copy_with_a_warning(midway: Midway, cli: Cli) -> None:
     """Who only looks sees what there is; who would write is sent to the doctor."""
-    store = StateStore(midway.workspace.state_dir)
+    store = midway.store
     store.path.write_bytes(b"")
 
     done = cli("status")
@@ -382,25 +446,6 @@ def test_leftovers_of_killed_commands_are_removed_when_they_are_old(
     assert all(path.exists() for path in young)
     assert {path.name for path in (state_dir / "code").iterdir() if path.is_dir()} == code
     assert state_of(midway.workspace) == midway.state
-
-
-def test_a_local_task_is_adopted_while_it_runs(workspace: Workspace, cli: Cli) -> None:
-    """On this machine alone: the process goes on, and its result is the run's."""
-    edit(workspace, '\n[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
-    (workspace.root / "hold").touch()
-    before = advance(open_site(workspace, None)).state
-    shutil.rmtree(workspace.state_dir)
-
-    state = mended(workspace)
-
-    assert state.jobs.keys() == before.jobs.keys()
-    assert {job.job_id for job in state.jobs.values()} == {
-        job.job_id for job in before.jobs.values()
-    }
-    assert {run.status for run in state.runs.values()} == {RunStatus.RUNNING}
-    (workspace.root / "hold").unlink()
-    wait_for(lambda: cli("advance").returncode == 0 and "complete" in cli("status").stdout)
-    assert {run.tries for run in state_of(workspace).runs.values()} == {1}
 
 
 def remains(token: str, made_at: str) -> Remains:
@@ -448,7 +493,7 @@ def test_decisions_are_read_from_the_journal() -> None:
     """Overrides, accepted failures and the freeze; what was retried later is accepted no more."""
     at = "2026-01-23T12:00:00+00:00"
     gate = {"at": at, "event": "gate overridden", "phase": "multiseed", "gate": "g", "reason": "r"}
-    events = [
+    events: list[dict[str, object]] = [
         {"at": at, "event": "plan frozen", "digest": "d" * 64},
         gate,
         {"at": at, "event": "accepted failed", "phase": "multiseed", "runs": []},
