@@ -86,7 +86,7 @@ def plan(workspace: Path | None, profile: str | None) -> None:
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
 
 
-@app.command(epilog="Example: pipeline doctor --profile a100 --deep")
+@app.command(epilog="Example: pipeline doctor --profile a100 --deep, or pipeline doctor --repair")
 @_workspace
 @_profile
 @click.option(
@@ -106,7 +106,7 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     is_flag=True,
     help="Rebuild a broken or lost state from its log, the jobs' folders, the results and the "
     "scheduler, and remove leftovers; the old files are kept. Without it doctor says what this "
-    "would do.  Example: pipeline doctor --repair",
+    "would do.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
 def doctor(

@@ -115,6 +115,13 @@ class StateStore:
         for event in events:
             append_line(self.journal, json.dumps({"at": at, **event}))
 
+    def is_as_saved(self) -> bool:
+        """False when the file is not byte for byte what this version wrote last."""
+        try:
+            return self._is_sealed(self.path.read_bytes())
+        except OSError:
+            return False
+
     def keep(self) -> Path:
         """Copy the state's files into a new folder beside them; return it.
 

@@ -36,12 +36,16 @@ def examine_study(workspace: Workspace) -> tuple[Study | None, list[Finding]]:
 def examine_state(workspace: Workspace) -> tuple[State | None, list[Finding]]:
     """The state, when there is a valid one; and who holds its lock."""
     try:
-        state = StateStore(workspace.state_dir).load()
+        store = StateStore(workspace.state_dir)
+        state = store.load()
     except PipelineError as error:
         return None, [
             problem("state", str(error), "see there; no other command changes a broken state")
         ]
-    return state, [_judge_state(state), *_judge_lock(standing(workspace.lock_file))]
+    return state, [
+        _judge_state(state, as_saved=store.is_as_saved()),
+        *_judge_lock(standing(workspace.lock_file)),
+    ]
 
 
 def examine_repair(workspace: Workspace, profile_name: str | None) -> Iterator[Finding]:
@@ -86,12 +90,19 @@ def judge_code(commit: str | None, dirty: bool | None) -> Finding:
     return ok("code", f"commit {commit}, no changes")
 
 
-def _judge_state(state: State | None) -> Finding:
+def _judge_state(state: State | None, *, as_saved: bool) -> Finding:
     if state is None:
         return ok("state", "nothing was submitted yet")
     jobs = state.live_jobs()
     live = f"{count(len(jobs), 'live job')}" if jobs else "no live job"
-    return ok("state", f"valid: {count(len(state.runs), 'run')}, {live}")
+    words = f"valid: {count(len(state.runs), 'run')}, {live}"
+    if not as_saved:
+        return warning(
+            "state",
+            f"{words}; but it is not as it was saved last: edited, or by another version",
+            "make sure that the edit is yours; it is taken as it stands",
+        )
+    return ok("state", words)
 
 
 def _judge_lock(lock: Standing | None) -> Iterator[Finding]:

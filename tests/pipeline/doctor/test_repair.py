@@ -492,7 +492,13 @@ def test_a_run_that_is_done_stays_so_whoever_claims_it() -> None:
 def test_decisions_are_read_from_the_journal() -> None:
     """Overrides, accepted failures and the freeze; what was retried later is accepted no more."""
     at = "2026-01-23T12:00:00+00:00"
-    gate = {"at": at, "event": "gate overridden", "phase": "multiseed", "gate": "g", "reason": "r"}
+    gate: dict[str, object] = {
+        "at": at,
+        "event": "gate overridden",
+        "phase": "multiseed",
+        "gate": "g",
+        "reason": "r",
+    }
     events: list[dict[str, object]] = [
         {"at": at, "event": "plan frozen", "digest": "d" * 64},
         gate,
