@@ -6,7 +6,6 @@ answer at once on a busy login node.
 
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,9 +103,7 @@ def plan(workspace: Path | None, profile: str | None) -> None:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Rebuild a broken or lost state from its log, the jobs' folders, the results and the "
-    "scheduler, and remove leftovers; the old files are kept. Without it doctor says what this "
-    "would do.",
+    help="Rebuild a broken or lost state; without it, say what of and how.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
 def doctor(
@@ -117,39 +114,23 @@ def doctor(
     repair: bool,
     as_json: bool,
 ) -> None:
-    """Check study, workspace, this machine and the profile against the cluster.
+    """Check study, workspace, machine and profile against the cluster; change nothing, or --repair.
 
     A line per check: ok, warning or problem, with the remedy. Exit code 0 without problems (there
     may be warnings), 2 with a problem to mend, 4 when the profile's scheduler does not answer.
-    Changes nothing, but with --repair.
     """
-    if repair:
-        if deep or as_json:
-            raise PipelineError("--repair goes with neither --deep nor --json")
-        from pipeline.doctor.repair import repair as repair_state
-
-        done = repair_state(_find(workspace), profile, _tell)
-        click.echo("\n".join(done or ["nothing to repair"]))
-        return
-    from pipeline.doctor.examine import examine
-    from pipeline.doctor.finding import failure
-    from pipeline.doctor.render import as_json as json_of
-    from pipeline.doctor.render import print_findings
+    from pipeline.doctor import command
 
     place, wait_s = _find(workspace), wait_min * 60 if deep else None
     try:
-        if as_json:
-            import json
-
-            findings = list(examine(place, profile, wait_s, announce=_tell))
-            click.echo(json.dumps(json_of(findings), indent=1))
+        if not repair:
+            command.doctor(place, profile, wait_s, as_json, _tell)
+        elif deep or as_json:
+            raise PipelineError("--repair goes with neither --deep nor --json")
         else:
-            findings = print_findings(partial(examine, place, profile, wait_s))
+            command.repair(place, profile, _tell)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)  # what it had started it has ended, and said so
-    error = failure(findings)
-    if error is not None:
-        raise error
 
 
 @app.command(epilog="Example: pipeline advance --watch")

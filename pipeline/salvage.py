@@ -16,6 +16,8 @@ class Salvage:
     state: State
     source: str
     """In words, such as "the last good copy pipeline.json.bak"."""
+    is_whole: bool = False
+    """True when no save is known to be missing."""
 
 
 def salvaged(store: StateStore) -> Salvage | None:
@@ -30,7 +32,8 @@ def salvaged(store: StateStore) -> Salvage | None:
         logged = _valid(json.dumps(log.data).encode())
         if logged is not None:
             told = "to the last save" if log.whole else "as far as it can be read"
-            return Salvage(logged, f"the log of changes {store.changes.path.name}, {told}")
+            source = f"the log of changes {store.changes.path.name}, {told}"
+            return Salvage(logged, source, log.whole)
     if copy is None:
         return None
     return Salvage(copy, f"the last good copy {store.backup.name}, one save older or more")

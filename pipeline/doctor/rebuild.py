@@ -112,8 +112,9 @@ def with_decisions(state: State, events: Sequence[Mapping[str, Any]]) -> State:
             made = OverrideRecord(
                 gate=str(event.get("gate")), reason=str(event.get("reason")), at=at
             )
-            known = [override for override in record.overrides if override != made]
-            record = replace(record, overrides=(*known, made))
+            known = {(override.gate, override.reason) for override in record.overrides}
+            if (made.gate, made.reason) not in known:
+                record = replace(record, overrides=(*record.overrides, made))
         elif kind == "accepted failed":
             record = replace(record, accepted_failed=True)
         elif kind == "retry" and "class" not in event:  # a person's, not the policy's
