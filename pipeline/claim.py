@@ -20,7 +20,7 @@ from pipeline.attempts import (
     drop_earlier_checkpoints,
     is_attempt_name,
 )
-from pipeline.files import write_atomic
+from pipeline.files import read_bytes, write_atomic
 from pipeline.promotion import make_way, promote
 
 _NAME = "attempt.json"
@@ -118,7 +118,7 @@ def _content(token: str, attempt: str | None) -> bytes:
 def _read(run_dir: Path) -> bytes | None:
     """None when nobody has a claim, as in workspaces of earlier versions."""
     try:
-        return (run_dir / _NAME).read_bytes()
+        return read_bytes(run_dir / _NAME)
     except OSError:
         return None
 

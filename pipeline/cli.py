@@ -8,7 +8,6 @@ import os
 import shlex
 import stat
 import sys
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +88,7 @@ def plan(workspace: Path | None, profile: str | None) -> None:
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
 
 
-@app.command(epilog="Example: pipeline doctor --profile a100 --deep")
+@app.command(epilog="Example: pipeline doctor --profile a100 --deep, or pipeline doctor --repair")
 @_workspace
 @_profile
 @click.option(
@@ -104,34 +103,37 @@ def plan(workspace: Path | None, profile: str | None) -> None:
     metavar="MINUTES",
     help="How long --deep waits for that job before it cancels it.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Rebuild a broken or lost state; without it, say what of and how.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the stable JSON form.")
 def doctor(
-    workspace: Path | None, profile: str | None, deep: bool, wait_min: float, as_json: bool
+    workspace: Path | None,
+    profile: str | None,
+    deep: bool,
+    wait_min: float,
+    repair: bool,
+    as_json: bool,
 ) -> None:
-    """Check study, workspace, this machine and the profile against the cluster; changes nothing.
+    """Check study, workspace, machine and profile against the cluster; change nothing, or --repair.
 
     A line per check: ok, warning or problem, with the remedy. Exit code 0 without problems (there
     may be warnings), 2 with a problem to mend, 4 when the profile's scheduler does not answer.
     """
-    from pipeline.doctor.examine import examine
-    from pipeline.doctor.finding import failure
-    from pipeline.doctor.render import as_json as json_of
-    from pipeline.doctor.render import print_findings
+    from pipeline.doctor import command
 
     place, wait_s = _find(workspace), wait_min * 60 if deep else None
     try:
-        if as_json:
-            import json
-
-            findings = list(examine(place, profile, wait_s, announce=_tell))
-            click.echo(json.dumps(json_of(findings), indent=1))
+        if not repair:
+            command.doctor(place, profile, wait_s, as_json, _tell)
+        elif deep or as_json:
+            raise PipelineError("--repair goes with neither --deep nor --json")
         else:
-            findings = print_findings(partial(examine, place, profile, wait_s))
+            command.repair(place, profile, _tell)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)  # what it had started it has ended, and said so
-    error = failure(findings)
-    if error is not None:
-        raise error
 
 
 @app.command(epilog="Example: pipeline advance --watch")

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -47,7 +48,14 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomic(
+    path: Path,
+    content: bytes,
+    *,
+    durable: bool = True,
+    spare: Path | None = None,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
     """Replace `path` by `content` so that a crash at any instruction leaves one of the two.
 
     Args:
@@ -55,13 +63,16 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         content: what it will hold.
         durable: whether a power cut right afterwards may not take it back either; costs some
             milliseconds, too much for thousands of files that can be written again.
+        spare: where the content is put first; a name of its own beside `path` by default.
+        confirm: called when only the replacement is left to do; what it raises stops it.
 
     Raises:
         PipelineError: the disk is full, read-only or out of quota; the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content, durable)
+        spare = spare or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        _replace(path, content, durable, spare, confirm)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -105,14 +116,16 @@ def write_error(path: Path, error: OSError) -> PipelineError:
     )
 
 
-def _replace(path: Path, content: bytes, durable: bool) -> None:
-    spare = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _replace(
+    path: Path, content: bytes, durable: bool, spare: Path, confirm: Callable[[], None]
+) -> None:
     try:
         with spare.open("wb") as file:
             file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        confirm()
         spare.replace(path)
     except BaseException:
         with suppress(OSError):

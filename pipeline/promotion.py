@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 
 from pipeline.attempts import ATTEMPTS, RESULT, attempts_in
-from pipeline.files import sync_dir, write_error
+from pipeline.files import read_bytes, sync_dir, write_error
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -86,7 +86,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """As exclusive as a link, if not whole at once: `advance` mends what a crash cuts off."""
-    content = source.read_bytes()
+    content = read_bytes(source)
     with target.open("xb") as file:
         try:
             file.write(content)
@@ -105,6 +105,6 @@ def _same(one: Path, other: Path) -> bool:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import digest_of
+from pipeline.files import read_bytes
 from pipeline.provenance import versions
 from pipeline.results import Attempt, RunEntry, RunResult, TaskFile
 from pipeline.trainer import Measurement, RecordingOutcome, TrainingOutcome
@@ -81,7 +82,7 @@ def _recorded(outcome: TrainingOutcome, folder: Path) -> dict[str, Any]:
     if not isinstance(outcome, RecordingOutcome):
         return {}
     artefacts = {
-        what: {"file": name, "sha256": digest_of((folder / name).read_bytes())}
+        what: {"file": name, "sha256": digest_of(read_bytes(folder / name))}
         for what, name in outcome.artefacts.items()
     }
     return {"diagnostics": dict(outcome.diagnostics), "artefacts": artefacts}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.digest import digest_of
 from pipeline.profiles import Profile, load_profile
+from pipeline.remains import refuse_lost
 from pipeline.store import StateStore
 from pipeline.study import Study, load_study
 from pipeline.toml_file import read_toml
@@ -30,6 +31,8 @@ def open_site(workspace: Workspace, profile_name: str | None) -> Site:
     study = load_study(workspace.study_file)
     store = StateStore(workspace.state_dir)
     state = store.load()
+    if state is None:
+        refuse_lost(workspace)
     name = profile_name or (state.profile if state else study.file.study.profile)
     return Site(workspace, study, name, load_profile(workspace.profiles_file(), name), store)
 

@@ -38,11 +38,16 @@ class StateFileError(Exception):
     """What is wrong in a state file, as "line:column: message"."""
 
 
+class NewerSchemaError(StateFileError):
+    """Nothing is wrong with it: a later version of the pipeline wrote it."""
+
+
 def validate(content: bytes) -> State:
     """Return the state that `content` holds.
 
     Raises:
-        StateFileError: not UTF-8, not JSON, from a newer version, or not a state.
+        NewerSchemaError: written by a newer version.
+        StateFileError: not UTF-8, not JSON, or not a state.
     """
     try:
         text = decoded(content)
@@ -63,7 +68,7 @@ def validate(content: bytes) -> State:
 def _check_version(data: Any) -> None:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise StateFileError(
+        raise NewerSchemaError(
             f"1:1: written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
             "use that version"
         )

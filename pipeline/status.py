@@ -5,28 +5,47 @@ from dataclasses import replace
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.files import read_bytes
+from pipeline.lock import standing
 from pipeline.observe import observe
 from pipeline.reconcile import reconcile
 from pipeline.state import State
-from pipeline.store import StateStore
+from pipeline.store import BrokenStateError, StateStore
 from pipeline.view import StatusView, view_of
 from pipeline.workspace import Workspace
 
 
-def current_view(workspace: Workspace) -> tuple[StatusView, SchedulerUnreachableError | None]:
+def current_view(workspace: Workspace) -> tuple[StatusView, PipelineError | None]:
     """The study as the scheduler and the result files show it now.
 
     When a scheduler does not answer, the view is the last known one and says so, and the error
-    comes with it.
+    comes with it. So it is, with the last good copy, when the state is broken.
     """
-    state = StateStore(workspace.state_dir).load()
+    try:
+        state = StateStore(workspace.state_dir).load()
+    except BrokenStateError as broken:
+        return _last_good_view(workspace, broken), broken
     if state is None:
         return _before_the_first_step(workspace), None
-    notes = _notes(workspace, state)
+    notes = [*_at_work(workspace), *_notes(workspace, state)]
     state, error = _seen_now(workspace, state)
     if error is not None:
         notes.append("the scheduler does not answer; this is what was last seen of it")
     return view_of(workspace, state, notes), error
+
+
+def _last_good_view(workspace: Workspace, error: BrokenStateError) -> StatusView:
+    """The last state that can be read, as it was then.
+
+    Raises:
+        BrokenStateError: there is none.
+    """
+    from pipeline.salvage import salvaged  # validates
+
+    found = salvaged(StateStore(workspace.state_dir))
+    if found is None:
+        raise error
+    note = f"THE STATE FILE IS BROKEN. This is {found.source}: what came since is not shown"
+    return view_of(workspace, found.state, [note])
 
 
 def current_state(workspace: Workspace) -> tuple[State, SchedulerUnreachableError | None]:
@@ -72,6 +91,13 @@ def _before_the_first_step(workspace: Workspace) -> StatusView:
         next=f"`pipeline plan` shows what would run where; `pipeline advance --watch` starts "
         f"{next(iter(state.phases))} on profile {site.profile_name}",
     )
+
+
+def _at_work(workspace: Workspace) -> list[str]:
+    lock = standing(workspace.lock_file)
+    if lock is None or lock.gone:
+        return []
+    return [f"a command is at work on this study ({lock.words}); this is what it wrote down last"]
 
 
 def _notes(workspace: Workspace, state: State) -> list[str]:

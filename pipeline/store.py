@@ -1,4 +1,11 @@
-"""The only reader and writer of `.state/`: encoding, validation, last good copy, journal."""
+"""The only reader and writer of `.state/`: encoding, validation, last good copy, logs.
+
+A state file that is broken is never replaced in passing by its last good copy. That is one save
+older, and the save that is missing may be the intent of a submission: who goes on from it submits
+those runs a second time. What was submitted since is in the logs, the jobs' folders and the
+scheduler; `pipeline doctor --repair` asks them all (see pipeline/doctor/repair.py). Commands that
+change nothing may show the last good copy, and say so.
+"""
 
 import json
 import os
@@ -10,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline import lock
+from pipeline.changes import ChangeLog
 from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.failures.kinds import FailureClass
@@ -33,69 +42,159 @@ from pipeline.state import (
 )
 
 _SEAL_BYTES = 1000
+REPAIR = (
+    "nothing was changed; mend it by hand, or have it rebuilt: `pipeline doctor` says what of, "
+    "`pipeline doctor --repair` does it"
+)
+
+
+class BrokenStateError(PipelineError):
+    """The state file is broken or gone; `pipeline doctor --repair` rebuilds it."""
 
 
 class StateStore:
-    """`.state/pipeline.json` of one workspace, with its last good copy and its journal."""
+    """`.state/pipeline.json` of one workspace, with its last good copy and its logs."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._dir = state_dir
+        self.dir = state_dir
         self.path = state_dir / "pipeline.json"
         self.backup = state_dir / "pipeline.json.bak"
         self.journal = state_dir / "journal.jsonl"
-        self._seal = state_dir / "pipeline.json.sha256"
+        self.changes = ChangeLog(state_dir / "changes.jsonl")
+        self.seal = state_dir / "pipeline.json.sha256"
+        self._known: tuple[Any, str] | None = None
+        """JSON value (when the file was written by this version) and digest of the file."""
 
     def load(self) -> State | None:
         """Return the state, or None when nothing was ever submitted here.
 
         Raises:
-            PipelineError: the file is broken, from a newer version, or gone while its last good
-                copy is there. Nothing is overwritten.
+            BrokenStateError: the file is broken, or gone while there are traces of it.
+            PipelineError: it cannot be read, or is from a newer version. Nothing is overwritten.
         """
-        if not self.path.exists():
-            if self.backup.exists():
-                raise PipelineError(f"{self.path}: the state file is gone; {self._way_back()}")
+        self._known = None
+        content = self._read()
+        if content is None:
             return None
-        try:
-            content = read_bytes(self.path)
-        except OSError as error:
-            raise PipelineError(f"{self.path}: cannot be read ({error.strerror})") from error
-        if self._is_sealed(content):
-            return decode(json.loads(content))
-        return self._validated(content)
+        if not self._is_sealed(content):
+            self._known = None, digest_of(content)
+            return self._validated(content)
+        data = json.loads(content)
+        self._known = data, digest_of(content)
+        return decode(data)
 
     def save(self, state: State) -> None:
         """Write the state atomically, after validating the very bytes that will be read back.
 
         Raises:
+            LostLockError: the lock under which it was read is another's by now.
             PipelineError: it could not be written; the old state stands.
         """
         content = encode(state)
         self._validated(content)
-        self._keep_last_good()
-        write_atomic(self.path, content)
-        write_atomic(self._seal, _seal_of(content).encode())
+        data, digest = json.loads(content), digest_of(content)
+        self._check_lock()
+        is_first = not self.path.exists()
+        if not is_first:
+            self.changes.append(self._known, data, digest)
+            self._keep_last_good()
+        self._replace(content)
+        if is_first:  # a log without a state would pass for a lost one
+            self.changes.append(None, data, digest)
+        self._known = data, digest
+        write_atomic(self.seal, _seal_of(content).encode())
 
     def record(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Append events to the journal."""
+        """Append events to the journal.
+
+        Raises:
+            LostLockError: the lock is another's by now, who knows nothing of these events.
+            PipelineError: they could not be written.
+        """
+        self._check_lock()
         at = datetime.now(UTC).isoformat(timespec="seconds")
         for event in events:
             append_line(self.journal, json.dumps({"at": at, **event}))
 
+    def is_as_saved(self) -> bool:
+        """False when the file is not byte for byte what this version wrote last."""
+        try:
+            return self._is_sealed(read_bytes(self.path))
+        except OSError:
+            return False
+
+    def keep(self) -> Path:
+        """Copy the state's files into a new folder beside them; return it.
+
+        Raises:
+            PipelineError: they could not be copied.
+        """
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        folder = self.dir / f"before-repair-{moment}"
+        try:
+            for path in (self.path, self.backup, self.seal):
+                if path.exists():
+                    write_atomic(folder / path.name, read_bytes(path))
+        except OSError as error:
+            raise write_error(folder, error) from error
+        return folder
+
+    def set_aside(self) -> Path:
+        """Keep the files, then take the broken state away, so that it becomes nobody's last good.
+
+        Raises:
+            PipelineError: they could not be copied or removed.
+        """
+        folder = self.keep()
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return folder
+
+    def _read(self) -> bytes | None:
+        try:
+            return read_bytes(self.path)
+        except FileNotFoundError:
+            traces = (self.backup, self.changes.path, self.journal)
+            if any(trace.exists() for trace in traces):
+                raise BrokenStateError(f"{self.path}: the state file is gone; {REPAIR}") from None
+            return None
+        except OSError as error:
+            raise PipelineError(f"{self.path}: cannot be read ({error.strerror})") from error
+
+    def _check_lock(self) -> None:
+        held = lock.held(self.dir / lock.NAME)
+        if held is not None:
+            held.check()
+
+    def _replace(self, content: bytes) -> None:
+        held = lock.held(self.dir / lock.NAME)
+        if held is None:
+            write_atomic(self.path, content)
+        else:
+            held.replace(self.path, content)
+
     def _is_sealed(self, content: bytes) -> bool:
         """True when these bytes are the ones this version validated and wrote itself."""
         try:
-            return read_bytes(self._seal, _SEAL_BYTES) == _seal_of(content).encode()
+            return read_bytes(self.seal, _SEAL_BYTES) == _seal_of(content).encode()
         except OSError:
             return False
 
     def _validated(self, content: bytes) -> State:
-        from pipeline.state_check import StateFileError, validate  # builds pydantic models
+        from pipeline.state_check import (  # builds pydantic models
+            NewerSchemaError,
+            StateFileError,
+            validate,
+        )
 
         try:
             return validate(content)
+        except NewerSchemaError as error:
+            raise PipelineError(f"{self.path}:{error}; nothing was changed") from None
         except StateFileError as error:
-            raise PipelineError(f"{self.path}:{error}; {self._way_back()}") from None
+            raise BrokenStateError(f"{self.path}:{error}; {REPAIR}") from None
 
     def _keep_last_good(self) -> None:
         if not self.path.exists():
@@ -105,17 +204,9 @@ class StateStore:
             spare.unlink(missing_ok=True)
             _copy(self.path, spare)
             spare.replace(self.backup)
-            sync_dir(self._dir)
+            sync_dir(self.dir)
         except OSError as error:
             raise write_error(self.backup, error) from error
-
-    def _way_back(self) -> str:
-        if not self.backup.exists():
-            return "nothing was changed; mend the file by hand"
-        return (
-            "nothing was changed; mend it by hand, or go back to the last good copy: "
-            f"cp {self.backup} {self.path}"
-        )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import lock
 from pipeline.errors import PipelineError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -28,8 +29,8 @@ class Workspace:
 
     @property
     def lock_file(self) -> Path:
-        """Held by the one command that changes something."""
-        return self.state_dir / "lock"
+        """Held by the one command that changes something; see pipeline/lock.py."""
+        return self.state_dir / lock.NAME
 
     @property
     def code_dir(self) -> Path:

@@ -102,6 +102,7 @@ def test_the_commands_for_a_cluster_run_in_their_order(
     assert "pilot: submitted 1 run in 1 task" in printed
     assert "cancelled 1 job with 1 unfinished run" in printed
     assert "1 failed run planned again" in printed
+    assert "nothing to repair" in printed
 
 
 def test_the_study_shown_is_valid() -> None:

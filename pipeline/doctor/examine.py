@@ -16,7 +16,7 @@ from pipeline.doctor.finding import Finding, ok, problem
 from pipeline.doctor.limits import judge_array, judge_submitted, judge_walltime
 from pipeline.doctor.machine import judge_local, judge_python, look_at_machine
 from pipeline.doctor.nodes import judge_nodes
-from pipeline.doctor.study import examine_state, examine_study
+from pipeline.doctor.study import examine_repair, examine_state, examine_study
 from pipeline.errors import PipelineError
 from pipeline.profiles import SlurmProfile, load_profile
 from pipeline.scheduler.cluster import ClusterFacts
@@ -49,6 +49,9 @@ def examine(
     yield from findings
     state, findings = examine_state(workspace)
     yield from findings
+    if study is not None:
+        tell("looking for what a repair would do")
+        yield from examine_repair(workspace, profile_name)
     yield judge_python()
     tell("writing to the workspace")
     files = look_at(workspace)

@@ -1,6 +1,5 @@
 """The workspace's file system: learnt by really writing a file there, then judged."""
 
-import fcntl
 import os
 import secrets
 import sys
@@ -11,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.doctor.finding import Finding, ok, problem, warning
+from pipeline.errors import PipelineError
+from pipeline.lock import LockedError, exclusive
 from pipeline.workspace import Workspace
 
 _WRITE_MB = 16
@@ -84,18 +85,26 @@ def _written(path: Path, write_mb: int) -> FileFacts:
         file.flush()
         os.fsync(file.fileno())
         write_s = time.monotonic() - begun
-        lock_error = None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as refused:
-            lock_error = refused.strerror or str(refused)
     before = time.time()
     os.utime(path)  # "now" by the clock of whoever keeps the file
     changed, after = path.stat().st_mtime, time.time()
     early, late = changed - after, changed - before
     skew = 0.0 if early <= 0 <= late else min(early, late, key=abs)
     error = None if path.read_bytes() == content else "what was written did not read back"
-    return FileFacts(error, write_s, skew, lock_error)
+    return FileFacts(error, write_s, skew, _lock_error(path.with_name(f"{path.name}-lock")))
+
+
+def _lock_error(path: Path) -> str | None:
+    """Why the lock cannot be had here, or does not keep a second holder out."""
+    try:
+        with exclusive(path, timeout_s=0):
+            try:
+                with exclusive(path, timeout_s=0):
+                    return "a second holder is let in"
+            except LockedError:
+                return None
+    except PipelineError as error:
+        return str(error)
 
 
 def _log_error(folder: Path) -> str | None:
@@ -143,8 +152,8 @@ def judge_files(facts: FileFacts) -> Iterator[Finding]:
     if facts.lock_error:
         yield problem(
             "locks",
-            f"files cannot be locked here: {facts.lock_error}",
-            "put the workspace on a file system with locks",
+            f"the workspace cannot be locked here: {facts.lock_error}",
+            "put it on a file system that refuses to rename a folder over a filled one (POSIX)",
         )
     skew = facts.clock_skew_s
     if skew is not None and abs(skew) > _MAX_SKEW_S:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pipeline.code_tree import code_trees
 from pipeline.doctor.finding import Finding, ok, problem, warning
-from pipeline.errors import PipelineError
-from pipeline.lock import holder_of
+from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.lock import Standing, standing
 from pipeline.plan import plan_study
 from pipeline.sources import sources_of
 from pipeline.state import State
@@ -36,10 +36,34 @@ def examine_study(workspace: Workspace) -> tuple[Study | None, list[Finding]]:
 def examine_state(workspace: Workspace) -> tuple[State | None, list[Finding]]:
     """The state, when there is a valid one; and who holds its lock."""
     try:
-        state = StateStore(workspace.state_dir).load()
+        store = StateStore(workspace.state_dir)
+        state = store.load()
     except PipelineError as error:
-        return None, [problem("state", str(error), "see there; no command changes a broken state")]
-    return state, [_judge_state(state), *_judge_lock(holder_of(workspace.lock_file))]
+        return None, [
+            problem("state", str(error), "see there; no other command changes a broken state")
+        ]
+    return state, [
+        _judge_state(state, as_saved=store.is_as_saved()),
+        *_judge_lock(standing(workspace.lock_file)),
+    ]
+
+
+def examine_repair(workspace: Workspace, profile_name: str | None) -> Iterator[Finding]:
+    """What `--repair` would do, a line each; nothing when all is as it should be."""
+    from pipeline.doctor.repair import plan_repair
+
+    try:
+        plan = plan_repair(workspace, profile_name)
+    except SchedulerUnreachableError as error:
+        yield problem("repair", str(error), "a repair asks the scheduler first", unreachable=True)
+        return
+    except PipelineError as error:
+        yield problem("repair", str(error), "mend that first")
+        return
+    for act in plan.acts:
+        yield warning("repair", f"to be done: {act}", "`pipeline doctor --repair` does it")
+    for words in plan.unknown:
+        yield warning("repair", words, "no repair brings it back")
 
 
 def _examine_code(workspace: Workspace, trainer: str) -> Finding:
@@ -66,18 +90,29 @@ def judge_code(commit: str | None, dirty: bool | None) -> Finding:
     return ok("code", f"commit {commit}, no changes")
 
 
-def _judge_state(state: State | None) -> Finding:
+def _judge_state(state: State | None, *, as_saved: bool) -> Finding:
     if state is None:
         return ok("state", "nothing was submitted yet")
     jobs = state.live_jobs()
     live = f"{count(len(jobs), 'live job')}" if jobs else "no live job"
-    return ok("state", f"valid: {count(len(state.runs), 'run')}, {live}")
-
-
-def _judge_lock(holder: str | None) -> Iterator[Finding]:
-    if holder is not None:
-        yield warning(
-            "lock",
-            f"an advance is at work ({holder})",
-            "let it finish; if its machine died, the lock went with it",
+    words = f"valid: {count(len(state.runs), 'run')}, {live}"
+    if not as_saved:
+        return warning(
+            "state",
+            f"{words}; but it is not as it was saved last: edited, or by another version",
+            "make sure that the edit is yours; it is taken as it stands",
         )
+    return ok("state", words)
+
+
+def _judge_lock(lock: Standing | None) -> Iterator[Finding]:
+    if lock is None:
+        return
+    if lock.gone:
+        yield ok("lock", f"its holder is gone ({lock.words}); the next command takes it over")
+        return
+    yield warning(
+        "lock",
+        f"an advance is at work ({lock.words})",
+        "let it finish; if its machine died, the next command takes over after a while",
+    )

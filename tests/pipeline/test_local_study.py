@@ -270,7 +270,7 @@ def test_a_broken_state_file_stops_every_command_with_exit_2(
 
     assert done.returncode == 2
     assert "pipeline.json:" in done.stderr
-    assert "cp " in done.stderr
+    assert "`pipeline doctor --repair`" in done.stderr
     assert "Traceback" not in done.stderr
     assert path.read_text() == broken
 

@@ -154,7 +154,7 @@ def test_submissions_of_one_second_stay_in_the_order_they_were_made(
 def test_a_hand_edited_file_is_refused_with_line_column_and_the_way_back(
     tmp_path: Path, old: str, new: str, where: str | None, what: str
 ) -> None:
-    """The error points at the edit, names the last good copy, and nothing is overwritten."""
+    """The error points at the edit, names the repair, and nothing is overwritten."""
     store = stored(tmp_path)
     text = store.path.read_text(encoding="utf-8")
     assert old in text
@@ -169,7 +169,7 @@ def test_a_hand_edited_file_is_refused_with_line_column_and_the_way_back(
     assert message.startswith(f"{store.path}:{line}:")
     assert what in message
     assert where is None or where in message
-    assert f"cp {store.backup} {store.path}" in message
+    assert "`pipeline doctor --repair`" in message
     assert store.path.read_text(encoding="utf-8") == broken
     assert StateStore(tmp_path / ".state").backup.read_bytes() == encode(
         replace(a_state(), profile="local")

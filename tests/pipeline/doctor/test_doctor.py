@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.doctor.files import look_at
 from pipeline.lock import exclusive
+from pipeline.replan import replanned
 from pipeline.scheduler.survey import survey
+from pipeline.site import Site
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.conftest import Cli, edit
@@ -201,6 +203,24 @@ def test_a_lock_that_is_held_names_its_holder(workspace: Workspace, cli: Cli) ->
 
     assert f"pid {os.getpid()}" in lines(done)["lock"]
     assert "lock" not in lines(cli("doctor", "--profile", "nosuch"))
+
+
+def test_a_valid_state_that_was_edited_is_taken_and_told(site: Site, cli: Cli) -> None:
+    """An edit by hand and a byte that a disk turned look the same; a person knows which it was."""
+    site.store.save(replanned(site.study, "local", None)[0])
+    assert lines(cli("doctor"))["state"].startswith("ok valid: 14 runs")
+    text = site.store.path.read_text(encoding="utf-8")
+    site.store.path.write_text(text.replace('"seed": 5', '"seed": 7', 1), encoding="utf-8")
+
+    assert "not as it was saved last" in lines(cli("doctor"))["state"]
+
+
+def test_status_says_that_a_command_is_at_work(site: Site, cli: Cli) -> None:
+    """Who looks meanwhile is told by whom the study is being carried on."""
+    site.store.save(replanned(site.study, "local", None)[0])
+    with exclusive(site.workspace.lock_file):
+        assert f"a command is at work on this study (pid {os.getpid()} on" in cli("status").stdout
+    assert "at work" not in cli("status").stdout
 
 
 def test_writing_shows_what_a_folder_can_do(workspace: Workspace) -> None:
