@@ -3,6 +3,7 @@
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import PipelineError
 
@@ -27,19 +28,27 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and see it to the disk.
+    """Append one line and see it to the disk; a line that a crash cut short stays a line alone.
 
     Raises:
         PipelineError: the line could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            file.write(b"" if _ends_a_line(file) else b"\n")
+            file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def write_error(path: Path, error: OSError) -> PipelineError:
