@@ -93,14 +93,14 @@ class Nursery:
 
 def _serve() -> None:
     """Answer one request after the other until nobody asks any more."""
-    _warm()
+    warm()
     ctypes.CDLL(None).prctl(_BECOME_REAPER, 1, 0, 0, 0)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_answered(json.loads(line))) + "\n")
         sys.stdout.flush()
 
 
-def _warm() -> None:
+def warm() -> None:
     """Import what commands and tasks import when they run."""
     import submitit.core.utils  # noqa: F401
 
@@ -124,7 +124,7 @@ def _answered(request: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as report:
         pid = os.fork()
         if pid == 0:
-            _be(request, output.fileno(), report.fileno())
+            become(request, output.fileno(), report.fileno())
         _, status = os.waitpid(pid, 0)
         _wait_for_orphans()
         output.seek(0)
@@ -145,7 +145,7 @@ def _wait_for_orphans() -> None:
             return
 
 
-def _be(request: Mapping[str, Any], output: int, report: int) -> None:
+def become(request: Mapping[str, Any], output: int, report: int) -> None:
     """Become the process that was asked for; never returns."""
     code = 1
     try:

@@ -86,10 +86,12 @@ class Saved:
 class World:
     """One study, its workspace and its cluster."""
 
-    def __init__(self, folder: Path, slurm: FakeSlurm, nursery: Nursery) -> None:
-        self.place: Workspace = make_toy(folder / "ws", STUDY)
+    def __init__(
+        self, folder: Path, slurm: FakeSlurm, nursery: Nursery, study: str, profiles: str
+    ) -> None:
+        self.place: Workspace = make_toy(folder / "ws", study)
         (self.place.root / "slurm").mkdir()
-        (self.place.root / "slurm" / "profiles.toml").write_text(PROFILES)
+        (self.place.root / "slurm" / "profiles.toml").write_text(profiles)
         self.slurm = slurm
         self._folder = folder
         self._nursery = nursery
@@ -110,7 +112,7 @@ class World:
 
     def command(self, *arguments: str, dies_at: int | None = None, job: Job | None = None) -> Ended:
         """Run `pipeline ARGUMENTS`, on the login node or in a job."""
-        environment = self._environment() | (node.batch_environment(job) if job else {})
+        environment = self.environment() | (node.batch_environment(job) if job else {})
         return self._nursery.command(arguments, self.place.root, environment, dies_at)
 
     def follow_up(self, dies_at: int | None = None) -> Ended | None:
@@ -172,21 +174,22 @@ class World:
         jobs = [job for job in self.slurm.jobs() if job.state == "PENDING"]
         return [job for job in jobs if "-auto-" not in job.spec.name]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What a process on the login node finds around it."""
         inherited = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR"}
         mine = {name: value for name, value in os.environ.items() if name in inherited}
         return mine | self.slurm.environment() | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(study: str = STUDY, profiles: str = PROFILES) -> Iterator[World]:
     """A fresh world; it ends with all that it started."""
     with (
         TemporaryDirectory(prefix="chaos-") as folder,
         Nursery() as nursery,
         FakeSlurm(Path(folder) / "slurm", slots=0) as slurm,
     ):
-        yield World(Path(folder), slurm, nursery)
+        yield World(Path(folder), slurm, nursery, study, profiles)
 
 
 def _folder_of(job: Job) -> Path:
