@@ -76,8 +76,8 @@ def _serve(request: Mapping[str, object]) -> None:
     while busy or time.monotonic() < end:
         taken = {place for place, _ in busy.values()}
         for place in set(range(places)) - taken if time.monotonic() < end else ():
-            output = tempfile.TemporaryFile()  # noqa: SIM115
-            busy[_begun(place, request, output)] = (place, output)
+            fresh = tempfile.TemporaryFile()  # noqa: SIM115
+            busy[_begun(place, request, fresh)] = (place, fresh)
         at_once = max(at_once, len(busy))
         pid, status = os.wait()
         _, output = busy.pop(pid)

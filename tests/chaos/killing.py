@@ -16,6 +16,7 @@ from pipeline.digest import digest_of
 from pipeline.errors import PipelineError
 from pipeline.state import RunStatus
 from pipeline.store import StateStore
+from pipeline.workspace import Workspace
 from tests.chaos.nursery import Ended
 from tests.chaos.stories import Scene
 from tests.chaos.world import Saved, World
@@ -193,11 +194,16 @@ def mark(world: World) -> str:
 
 
 def unreadable(world: World) -> Iterator[str]:
-    """What is wrong with state or journal after one death.
+    """What is wrong with a world's state or journal after one death."""
+    yield from unreadable_files(world.place, deaths=1)
 
-    A line of the journal that the death cut short is no wrong while it stays a line of its own.
+
+def unreadable_files(place: Workspace, deaths: int) -> Iterator[str]:
+    """What is wrong with state or journal.
+
+    A line of the journal that a death cut short is no wrong while it stays a line of its own.
     """
-    store = StateStore(world.place.state_dir)
+    store = StateStore(place.state_dir)
     try:
         store.load()
     except PipelineError as error:
@@ -205,7 +211,7 @@ def unreadable(world: World) -> Iterator[str]:
     if store.journal.exists():
         lines = store.journal.read_text(encoding="utf-8").split("\n")
         torn = [line for line in lines if line and not _is_event(line)]
-        if len(torn) > 1 or any(_EVENT in line[1:] for line in torn):
+        if len(torn) > deaths or any(_EVENT in line[1:] for line in torn):
             yield f"the journal holds {torn[-1][:80]!r}"
 
 

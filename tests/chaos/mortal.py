@@ -52,7 +52,7 @@ class Mortal:
 
         vars(os)["fsync"] = counted_fsync
         vars(io)["open"] = vars(builtins)["open"] = counted_open
-        subprocess.Popen.__init__ = counted_start  # type: ignore[method-assign]
+        subprocess.Popen.__init__ = counted_start  # type: ignore[method-assign,assignment]
 
     def half_written(self, file: Any, data: Any) -> int:
         """Write, and pass through the moment when half of it is on its way to the disk."""
@@ -105,7 +105,9 @@ class _Written:
 
 
 def _short(path: object) -> str:
-    return os.path.basename(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else ""  # noqa: PTH119
+    if not isinstance(path, str | bytes | os.PathLike):
+        return ""
+    return os.path.basename(os.fsdecode(path))  # noqa: PTH119  the cheaper one
 
 
 def _command(words: Any) -> str:

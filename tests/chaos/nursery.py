@@ -79,9 +79,7 @@ class Nursery:
         """Run what submitit has pickled for one task of a job."""
         return self._ask({"pickle": str(pickle)}, folder, environment)
 
-    def _ask(
-        self, asked: Mapping[str, Any], folder: Path, environment: Mapping[str, str]
-    ) -> Ended:
+    def _ask(self, asked: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> Ended:
         request = {**asked, "folder": str(folder), "environment": dict(environment)}
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -155,8 +153,8 @@ def become(request: Mapping[str, Any], output: int, report: int) -> None:
         os.environ.update(request["environment"])
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.stdout = open(1, "w", closefd=False)  # noqa: PTH123, SIM115
-        sys.stderr = open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         sys.dont_write_bytecode = True
         if "pickle" in request:
             _train(request["pickle"])

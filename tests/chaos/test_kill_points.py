@@ -24,9 +24,7 @@ def test_killed_at_any_call_nothing_is_lost_and_nothing_is_done_twice(name: str)
         assert telling.end.report_is_right
 
         deaths = list(
-            teller.deaths(
-                telling, lambda call, what: "sbatch" in what or call % _EVERY[name] == 1
-            )
+            teller.deaths(telling, lambda call, what: "sbatch" in what or call % _EVERY[name] == 1)
         )
 
     assert len(deaths) >= 10
