@@ -107,11 +107,10 @@ class Teller:
         scene, moment = self.story[number], died.moments[-1]
         wrongs = list(unreadable(self.world))
         again = scene.restart(self.world)
-        waits = again.code == 4  # the fate of a submission is not known yet
-        if self.world.pass_time() or waits:
-            if telling.end.submissions < self.world.submissions():
-                wrongs.append("submitted while a job might have existed")
+        wrongs += self.world.doubled()
+        if self.world.pass_time():  # the fate of a submission was not known yet
             again = scene.restart(self.world)
+            wrongs += self.world.doubled()
         if again.code not in scene.codes:
             wrongs.append(f"the restart {_failed(again)}")
         wrongs += unreadable(self.world)

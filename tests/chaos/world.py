@@ -166,6 +166,12 @@ class World:
                 counted.update(_runs_of(job))
         return counted
 
+    def doubled(self) -> list[str]:
+        """Runs that are queued or running in two tasks at the same time."""
+        live = [job for job in self.slurm.jobs() if job.live and "-auto-" not in job.spec.name]
+        counted = Counter(run for job in live for run in _runs_of(job))
+        return [run for run, number in counted.items() if number > 1]
+
     def submissions(self) -> int:
         """How many jobs were ever submitted."""
         return len({job.array_id for job in self.slurm.jobs(everything=True)})
