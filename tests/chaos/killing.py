@@ -25,7 +25,11 @@ from tests.pipeline.conftest import state_of
 _MOST_SCENES = 12
 _TOKEN = re.compile(r"(?<![0-9a-f])[0-9a-f]{10}(?![0-9a-f])")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(\+00:00|Z)?")
-_MEASURED = re.compile(r'"(elapsed_s|gpu_seconds|device_seconds)": [\d.e-]+|[\d.e-]+ GPU-h')
+_MEASURED = re.compile(
+    r'"(elapsed_s|gpu_seconds|device_seconds)": [\d.e-]+|[\d.e-]+ GPU-h'
+    # What the next look adds, and a row that a report before the next submission lacks.
+    r'|, "scheduler_state": "PENDING", "reason": "\w+"|\n\| .*not recorded.*'
+)
 _EVENT = '{"at"'
 _SPARE = re.compile(r"\..+\.[0-9a-f]{8}|\.new-.+|.*\.bak\.new")
 
