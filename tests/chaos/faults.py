@@ -122,7 +122,7 @@ def _done(study: Study) -> int:
 
 
 def _judged(study: Study, killed: int, retries: int, wrongs: list[str], took_s: float) -> Survived:
-    state, starts = study.state, study.starts()
+    state, starts = study.state, study.all_starts()
     assert state is not None
     if study.command("report", "--check").code:
         wrongs.append("the report is not what the results give")

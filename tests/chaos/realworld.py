@@ -28,6 +28,7 @@ from tests.slurm.conftest import Value, set_profile
 
 _LAG_S = 3.0
 """After which this cluster has shown every job to squeue and sacct: measured, it takes one."""
+_ACCOUNTS_S = 60.0
 _JOB = re.compile(r"(\d+)(?:_(\d+))?")
 Tell = Callable[[str], None]
 
@@ -79,8 +80,17 @@ class Study:
             time.sleep(_LAG_S)
             aged(self.place)
 
-    def starts(self) -> dict[str, list[Start]]:
-        """Every start of every run, told by sacct."""
+    def all_starts(self) -> dict[str, list[Start]]:
+        """Every start of every run, once accounting knows of one of each: it lags behind."""
+        state, deadline = self.state, time.monotonic() + _ACCOUNTS_S
+        assert state is not None
+        while not state.runs.keys() <= (starts := self._starts()).keys():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        return starts
+
+    def _starts(self) -> dict[str, list[Start]]:
         text = self.cluster.run(
             "sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
             "--starttime=now-1day", "--format=JobID,State,Start,NodeList,JobName",
@@ -173,7 +183,7 @@ def _carried(study: Study, moments: random.Random, kills: int) -> Killed:
 
 
 def _judged(study: Study, commands: int, kills: int, wrongs: list[str]) -> Killed:
-    state, starts = study.state, study.starts()
+    state, starts = study.state, study.all_starts()
     assert state is not None
     if study.command("report", "--check").code:
         wrongs.append("the report is not what the results give")
