@@ -132,7 +132,8 @@ def cluster() -> Figures:
     """`advance` killed at random on a real Slurm."""
     with temporary_cluster() as slurm:
         found = asdict(killed_at_random(slurm, CLUSTER_KILLS, seed=1, tell=Progress("cluster")))
-    return {**found, "killed": found.pop("kills"), "wrong": list(found.pop("wrongs"))}
+    killed, wrong = found.pop("kills"), list(found.pop("wrongs"))
+    return {"killed": killed, **found, "wrong": wrong}
 
 
 def faults() -> Figures:
@@ -140,7 +141,7 @@ def faults() -> Figures:
     with temporary_cluster(cpus=6, gpus=6) as slurm:
         found = asdict(survived(slurm, TASKS, TASK_KILLS, seed=1, tell=Progress("faults")))
     duplicates, wrong = found.pop("completed_twice"), list(found.pop("wrongs"))
-    return {**found, "killed": found["tasks_killed"], "duplicates": duplicates, "wrong": wrong}
+    return {**found, "duplicates": duplicates, "wrong": wrong}
 
 
 PARTS: dict[str, Callable[[], Figures]] = {
@@ -166,9 +167,9 @@ def main() -> None:
     for name in chosen:
         began = time.monotonic()
         result[name] = {**PARTS[name](), "took_s": round(time.monotonic() - began)}
-        print(_line(name, result[name]), flush=True)
         OUT.parent.mkdir(parents=True, exist_ok=True)
         OUT.write_text(json.dumps(result, indent=1) + "\n")
+        print(_line(name, result[name]), flush=True)
     figures = [result[name] for name in chosen]
     sys.exit(any(f["duplicates"] or f["losses"] or f["wrong"] for f in figures))
 

@@ -28,6 +28,8 @@ from tests.slurm.conftest import Value, set_profile
 
 _LAG_S = 3.0
 """After which this cluster has shown every job to squeue and sacct: measured, it takes one."""
+_DEATHS = 0.6
+"""Share of the commands that are to die; some end before their moment."""
 _ACCOUNTS_S = 60.0
 _JOB = re.compile(r"(\d+)(?:_(\d+))?")
 Tell = Callable[[str], None]
@@ -169,7 +171,8 @@ def _carried(study: Study, moments: random.Random, kills: int) -> Killed:
     wrongs: list[str] = []
     while not study.is_done:
         calls = 800 if not study.place.state_dir.exists() else 260  # the first copies the code
-        dies_at = moments.randrange(calls) if done < kills else None
+        mortal = done < kills and moments.random() < _DEATHS
+        dies_at = moments.randrange(calls) if mortal else None
         ended = study.command("advance", dies_at=dies_at)
         commands += 1
         done += ended.killed
