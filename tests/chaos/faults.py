@@ -46,8 +46,9 @@ class TaskKiller(threading.Thread):
         condemned: dict[psutil.Process, float] = {}
         while self.done < self._kills and not self._over.wait(0.05):
             for process in psutil.process_iter(["cmdline"]):
-                words = process.info["cmdline"] or []
-                ours = _WORKER in words and any(self._folder in word for word in words)
+                words = process.info["cmdline"] or [""]
+                trains = "python" in words[0] and _WORKER in words  # srun names it, too
+                ours = trains and any(self._folder in word for word in words)
                 if ours and process.pid not in seen:
                     seen.add(process.pid)
                     if self._random.random() < self._chance * 1.3:  # some end before their moment
