@@ -12,7 +12,7 @@ from tests.pipeline.conftest import state_of
 def test_a_report_that_a_killed_step_owed_is_rendered_by_the_next(
     slurm_site: Site, cluster: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The state knows of runs tried again before the report does, and remembers that it does not."""
+    """The state knows before the report does, and remembers that the report does not."""
     cluster.configure(slots=0)
     advance(slurm_site)
     cluster.finish(1, exit_code=1)
