@@ -131,10 +131,7 @@ class Teller:
     def _walk(self, telling: Telling, number: int, moment: str) -> Death:
         """Tell the rest of the story, with more of its last scenes where a death cost some."""
         wrongs = []
-        rest = list(self.story[number + 1 :])
-        for scene in rest + [self.story[-1]] * (_MOST_SCENES - len(rest)):
-            if scene not in rest and _is_over(self.world):
-                break
+        for scene in self._rest(number):
             scene.before(self.world)
             done = scene.act(self.world, None)
             if done.code not in scene.codes:
@@ -150,6 +147,14 @@ class Teller:
         ]
         losses = max(short.total(), len(undone))
         return Death(self.story[number].title, moment, extra.total(), losses, tuple(wrongs))
+
+    def _rest(self, number: int) -> Iterator[Scene]:
+        """The scenes after one, then the last again and again until all has come to its end."""
+        yield from self.story[number + 1 :]
+        for _ in range(_MOST_SCENES):
+            if _is_over(self.world):
+                return
+            yield self.story[-1]
 
 
 def outcome(world: World) -> Outcome:

@@ -146,9 +146,11 @@ class Killer(threading.Thread):
 
     def _killed(self, worker: psutil.Process) -> bool:
         try:
+            if worker.status() == psutil.STATUS_ZOMBIE:
+                return False  # it had ended before its moment came
             os.killpg(os.getpgid(worker.pid), signal.SIGKILL)
-        except ProcessLookupError:
-            return False  # it had ended before its moment came
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return False
         worker.wait(_TIME_LIMIT_S)
         return True
 

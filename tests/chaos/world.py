@@ -162,23 +162,25 @@ class World:
         """How often each run was started, by the cluster's own record."""
         counted: Counter[str] = Counter()
         for job in self.slurm.jobs(everything=True):
-            if job.start_time and job.node and "-auto-" not in job.spec.name:
+            if job.start_time and job.node and not _is_follow_up(job):
                 counted.update(_runs_of(job))
         return counted
 
     def doubled(self) -> list[str]:
-        """Runs that are queued or running in two tasks at the same time."""
-        live = [job for job in self.slurm.jobs() if job.live and "-auto-" not in job.spec.name]
-        counted = Counter(run for job in live for run in _runs_of(job))
-        return [run for run, number in counted.items() if number > 1]
+        """Runs that are queued or running in two tasks at a time, and a chain that is two."""
+        live = [job for job in self.slurm.jobs() if job.live]
+        counted = Counter(run for job in live if not _is_follow_up(job) for run in _runs_of(job))
+        counted["follow-up"] = sum(map(_is_follow_up, live))
+        return [f"{number} of {what} at once" for what, number in counted.items() if number > 1]
 
     def submissions(self) -> int:
-        """How many jobs were ever submitted."""
-        return len({job.array_id for job in self.slurm.jobs(everything=True)})
+        """How many jobs with tasks were ever submitted."""
+        jobs = self.slurm.jobs(everything=True)
+        return len({job.array_id for job in jobs if not _is_follow_up(job)})
 
     def _waiting(self) -> list[Job]:
         jobs = [job for job in self.slurm.jobs() if job.state == "PENDING"]
-        return [job for job in jobs if "-auto-" not in job.spec.name]
+        return [job for job in jobs if not _is_follow_up(job)]
 
     def environment(self) -> dict[str, str]:
         """What a process on the login node finds around it."""
@@ -196,6 +198,10 @@ def world(study: str = STUDY, profiles: str = PROFILES) -> Iterator[World]:
         FakeSlurm(Path(folder) / "slurm", slots=0) as slurm,
     ):
         yield World(Path(folder), slurm, nursery, study, profiles)
+
+
+def _is_follow_up(job: Job) -> bool:
+    return "-auto-" in job.spec.name
 
 
 def _folder_of(job: Job) -> Path:
