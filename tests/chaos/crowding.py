@@ -34,12 +34,11 @@ def crowded(seconds: float, seeds: int) -> Effect:
             place.train()
             time.sleep(0.05)
         advances = crowd.result()
-        under_way = _is_unfinished(place)
         while _is_unfinished(place):
             place.train()
             done = place.command("advance")
             assert done.code == 0, done.output
-        return _effect(place, advances, () if under_way else ("it ended before the crowd did",))
+        return _effect(place, advances)
 
 
 def _is_unfinished(place: World) -> bool:
@@ -48,11 +47,11 @@ def _is_unfinished(place: World) -> bool:
     return {run.status.value for run in state_of(place.place).runs.values()} != {"done"}
 
 
-def _effect(place: World, advances: Advances, said: tuple[str, ...]) -> Effect:
+def _effect(place: World, advances: Advances) -> Effect:
     state, starts = state_of(place.place), place.starts()
     once = Counter(dict.fromkeys(state.runs, 1))
     results = len(list(place.place.runs_dir.glob("*/*/result.json")))
-    wrongs = [*said, *unreadable(place)]
+    wrongs = list(unreadable(place))
     if place.submissions() != len(state.jobs):
         wrongs.append(f"{place.submissions()} submissions, {len(state.jobs)} on record")
     if results != len(state.runs):

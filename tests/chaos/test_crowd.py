@@ -13,7 +13,7 @@ SECONDS = 5
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a process a host name of its own")
 def test_ten_processes_on_two_hosts_have_one_effect() -> None:
     """Every run is started once, every submission is on record, and nobody gave up."""
-    effect = crowded(SECONDS, seeds=60)
+    effect = crowded(SECONDS, seeds=30)
 
     assert effect.advances.at_once == PROCESSES
     assert set(effect.advances.codes) == {0}, effect.advances.outputs

@@ -9,7 +9,7 @@ from tests.chaos.killing import Teller
 from tests.chaos.stories import STORIES
 from tests.chaos.world import world
 
-_EVERY = {"study": 120, "cancelled": 15, "auto": 120}
+_EVERY = {"study": 150, "cancelled": 30, "auto": 150}
 """Of so many calls one is a death."""
 
 
