@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: demo test fuzz lint format bench figures clean
+.PHONY: demo test fuzz lint format bench chaos figures clean
 
 demo: $(READY)  ## the miniature study, from pilot to report
 	@test -e $(DEMO)/study.toml || $(BIN)/pipeline init $(DEMO) --template miniature
@@ -37,6 +37,9 @@ bench: $(READY)  ## the figures of the README
 	$(BIN)/python -m benchmarks.validity
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.train
+
+chaos: $(READY)  ## kill -9 of everything, everywhere; takes an hour, best as root on Debian
+	$(BIN)/python -m benchmarks.chaos
 
 figures: $(READY)  ## the pictures of the README
 	$(BIN)/python -m benchmarks.figures

@@ -79,8 +79,9 @@ def advance(
         _recover(site, step)
         _carry_on(site, step, escort)
         _freeze(site, step)
-        if step.report_is_stale:
+        if step.state.report_due:
             publish(site.workspace, site.study, step.state)
+            save(site, step, replace(step.state, report_due=False), [])
         if escort is not None:
             escort.leave(site, step)
         return step
@@ -113,9 +114,8 @@ def _decide(site: Site, step: Step, decisions: Decisions) -> None:
         _refuse_behind_canary(site, step.state)
     state, events, said = decided(step.state, site.study.file.phases, decisions, now())
     if events:
-        save(site, step, state, events)
+        save(site, step, replace(state, report_due=True), events)
         step.did += said
-        step.report_is_stale = True
 
 
 def _refuse_behind_canary(site: Site, state: State) -> None:
@@ -177,7 +177,7 @@ def _analyse(site: Site, step: Step, phase: str) -> None:
     state = replace(step.state, phases={**step.state.phases, phase: analysed})
     state, made = selected(site, state, phase)
     publish(site.workspace, site.study, state)
-    step.report_is_stale = False
+    state = replace(state, report_due=False)
     events = [{"event": "analysed", "phase": phase, "input": digest}]
     save(site, step, state, [*events, *made, *closed_events(phase, gates)])
     step.did.append(f"{phase}: all runs are in; analysed them and rendered RESULTS.md")

@@ -335,6 +335,8 @@ class State:
     plan_frozen_at: str | None = None
     admitted: int | None = None
     """Tasks in the queue when the scheduler last refused more for a submit limit."""
+    report_due: bool = False
+    """True while RESULTS.md does not know of runs that have ended, or of a decision."""
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     jobs: dict[str, JobRecord] = field(default_factory=dict)

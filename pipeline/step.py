@@ -1,7 +1,7 @@
 """What every step of a study begins with: learn what happened, write it down, say it in words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline import follow_up
 from pipeline.alarms import alarms_of
@@ -25,8 +25,6 @@ class Step:
     state: State
     did: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    report_is_stale: bool = False
-    """True while RESULTS.md does not know of runs that have ended."""
     began_at: str = field(default_factory=now)
 
 
@@ -39,14 +37,15 @@ def look(site: Site) -> Step:
     settled += found
     before = state
     state, seen = learned(site.workspace, state)
+    ended = (RunStatus.DONE, RunStatus.FAILED)
+    told_anew = stored is not None and ledger(state) != ledger(stored)
+    if told_anew or any(event.get("to") in ended for event in seen):
+        state = replace(state, report_due=True)
     step = Step(state, did=told(settled + seen), notes=_notes(site, state))
     if any(event["event"] == "study changed" for event in events):
         step.notes.append("study.toml was edited since the last advance: planned anew")
     if state != stored:
         save(site, step, state, events + settled + seen + _raised_events(before, state))
-    ended = (RunStatus.DONE, RunStatus.FAILED)
-    told_anew = stored is not None and ledger(state) != ledger(stored)
-    step.report_is_stale = told_anew or any(event.get("to") in ended for event in seen)
     return step
 
 

@@ -16,8 +16,9 @@ from tests.fakeslurm.control import FakeSlurm
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
-SELF = {"make test", "make lint", "make bench"}
-"""Not run from here: `make test` is this very suite; CI runs lint; bench measures, slowly."""
+SELF = {"make test", "make lint", "make bench", "make chaos"}
+"""Not run from here: `make test` is this very suite; CI runs lint; bench measures and chaos kills,
+slowly."""
 
 
 def section(title: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -135,6 +136,13 @@ class FakeSlurm:
 
     # -- fate ---------------------------------------------------------------------------------
 
+    def start(self, job_id: int | str) -> None:
+        """Gives pending jobs a node, as the scheduler does, but starts no process."""
+        with self.cluster.transaction():
+            jobs = self.cluster.jobs()
+            for job in select(jobs, str(job_id)):
+                lifecycle.start(self.cluster, job, jobs, self.config, time.time())
+
     def finish(self, job_id: int | str, exit_code: int = 0) -> None:
         """Ends jobs as if their scripts had exited now; pending ones are taken to have run."""
         with self.cluster.transaction():
@@ -201,6 +209,19 @@ class FakeSlurm:
             for job in select(self.cluster.jobs(), str(job_id)):
                 job.forgotten = True
                 self.cluster.save(job)
+
+    # -- the whole cluster, saved and put back ------------------------------------------------
+
+    def saved(self) -> sqlite3.Connection:
+        """Returns a copy of all that the cluster remembers; no job may be running."""
+        copy = sqlite3.connect(":memory:")
+        self.cluster.db.backup(copy)
+        return copy
+
+    def put_back(self, saved: sqlite3.Connection) -> None:
+        """Makes the cluster what it was when it was saved."""
+        saved.backup(self.cluster.db)
+        self.cluster.wake_scheduler()
 
     def _named(self, job_id: int | str) -> list[Job]:
         jobs = select(self.cluster.jobs(), str(job_id))
