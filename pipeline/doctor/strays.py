@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.collect import mismatch
 from pipeline.doctor.rebuild import Found
 from pipeline.errors import PipelineError
+from pipeline.files import read_bytes
 from pipeline.needs import terms
 from pipeline.provenance import age_s, node_name
 from pipeline.remains import CLAIM, Remains, remains_in, remains_of
@@ -93,7 +94,7 @@ def refuse_unknown_claims(site: Site, state: State) -> None:
 def _claimant(path: Path) -> str | None:
     """The submission that a run was granted to last."""
     try:
-        return str(json.loads(path.read_bytes())["token"])
+        return str(json.loads(read_bytes(path))["token"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

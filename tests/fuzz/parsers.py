@@ -10,25 +10,30 @@ from pathlib import Path
 from unittest.mock import patch
 
 from pipeline import canary, claim, strict_json
+from pipeline.changes import ChangeLog
 from pipeline.collect import fingerprint_of, outcome_of, row_of
 from pipeline.curves import read_curve
 from pipeline.doctor.files import file_system_of
 from pipeline.doctor.node_report import ANSWER, NodeReport, read_report
+from pipeline.doctor.repair import _parsed
+from pipeline.doctor.strays import _claimant
 from pipeline.doctor.torch_probe import TorchFacts, torch_facts
 from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.failures.classify import classify
 from pipeline.failures.evidence import Evidence, Traces
 from pipeline.failures.traces import tail_of
 from pipeline.files import read_bytes
-from pipeline.lock import _holder
+from pipeline.lease import read as read_lease
 from pipeline.logs import end_of
 from pipeline.plan import plan_study
 from pipeline.profiles import load_profile
 from pipeline.progress import first_and_last, last_report
 from pipeline.publish import outputs_exist
 from pipeline.recordings import RecordingError, parse_recording
+from pipeline.remains import remains_in
 from pipeline.report import render_report
 from pipeline.results import ResultFileError, read_failure, read_result, read_task
+from pipeline.salvage import salvaged
 from pipeline.scheduler import cluster_text, probe, slurm, slurm_query
 from pipeline.scheduler.local import LocalScheduler
 from pipeline.scheduler.refusals import recognise
@@ -135,8 +140,22 @@ def _result(specimens: Specimens, folder: Path, content: bytes) -> None:
 
 def _claimed(specimens: Specimens, folder: Path, content: bytes) -> None:
     del specimens
-    _written(folder, "attempt.json", content)
+    _claimant(_written(folder, "attempt.json", content))
     claim.claim(folder, "t0k3n").check()
+
+
+def _salvage(specimens: Specimens, folder: Path, content: bytes) -> None:
+    del specimens
+    _written(folder, "changes.jsonl", content)
+    _written(folder, "pipeline.json.bak", content)
+    salvaged(StateStore(folder))
+
+
+def _lost(specimens: Specimens, folder: Path, content: bytes) -> None:
+    del specimens
+    _written(folder, "task-0000.json", content)
+    _written(folder, "process.json", content)
+    remains_in(folder)
 
 
 def _process(specimens: Specimens, folder: Path, content: bytes) -> None:
@@ -268,6 +287,15 @@ PARSERS: dict[str, Parser] = {
     "pipeline.json of schema 1": Parser(_old_state, _state, OURS),
     "the state's seal": Parser(_file(".state/pipeline.json.sha256"), _seal),
     "any JSON": Parser(_file(".state/pipeline.json"), _json, (strict_json.JsonError,)),
+    "log of changes": Parser(
+        _file(".state/changes.jsonl"),
+        _in("changes.jsonl", lambda path: ChangeLog(path).replayed()),
+    ),
+    "salvage": Parser(_file(".state/changes.jsonl"), _salvage),
+    "journal": Parser(
+        _file(".state/journal.jsonl"), _in("journal.jsonl", lambda path: list(_parsed(path)))
+    ),
+    "task files of a lost job": Parser(_file("slurm/logs/*/task-0000.json"), _lost, OURS),
     "result.json": Parser(_of_run("result.json"), _result, (ResultFileError,)),
     "failure.json": Parser(_file("failure.json"), _in("failure.json", read_failure)),
     "task file": Parser(
@@ -277,14 +305,16 @@ PARSERS: dict[str, Parser] = {
     ),
     "attempt.json": Parser(_of_run("attempt.json"), _claimed, (claim.SupersededError,)),
     "process.json": Parser(_file("process.json"), _process),
-    "metrics.jsonl": Parser(_of_run("metrics.jsonl"), _metrics),
+    "metrics.jsonl": Parser(_file("runs/multiseed/**/metrics.jsonl"), _metrics),
     "diagnostics.npz": Parser(
         _file("diagnostics.npz"), lambda *given: parse_recording(given[2]), (RecordingError,)
     ),
     "origin of a code copy": Parser(_file(".state/code/*.json"), _origin),
     "lock": Parser(
-        _text('{"host": "a", "pid": 1, "since": "2026"}'),
-        _in("lock", _holder),
+        _text(
+            '{"host": "a", "boot": "b", "started": "1", "pid": 1, "since": "2026-01-01T00:00:00Z"}'
+        ),
+        _in("lock", read_lease),
     ),
     "log": Parser(_text(given.LOG), _log),
     "answer.json": Parser(_answer, _report_of_node, OURS),
@@ -319,19 +349,24 @@ PARSERS: dict[str, Parser] = {
 }
 
 READERS: dict[str, str] = {
+    "pipeline.changes": "log of changes",
     "pipeline.claim": "attempt.json",
     "pipeline.curves": "metrics.jsonl",
     "pipeline.doctor.files": "mountinfo",
     "pipeline.doctor.node_report": "answer.json",
+    "pipeline.doctor.repair": "journal",
+    "pipeline.doctor.strays": "attempt.json",
     "pipeline.doctor.torch_probe": "torch's facts",
     "pipeline.failures.traces": "log",
     "pipeline.files": "any file",
-    "pipeline.lock": "lock",
+    "pipeline.lease": "lock",
     "pipeline.logs": "log",
     "pipeline.progress": "metrics.jsonl",
     "pipeline.publish": "RESULTS.md",
     "pipeline.recordings": "diagnostics.npz",
+    "pipeline.remains": "task files of a lost job",
     "pipeline.results": "result.json",
+    "pipeline.salvage": "salvage",
     "pipeline.scheduler.commands": "squeue",
     "pipeline.scheduler.local": "process.json",
     "pipeline.scheduler.sbatch": "sbatch",
@@ -352,6 +387,9 @@ NOT_HOSTILE: dict[str, str] = {
     "pipeline.git": "lists of paths, any bytes of which are paths",
     "pipeline.init": "the templates that come with the package",
     "pipeline.scheduler.launch_local": "an argument that its own caller makes",
+    "pipeline.process": "what the kernel says of processes",
+    "pipeline.promotion": "results, byte by byte, to be copied or compared",
+    "pipeline.result_content": "files of a trainer, whose digest alone is taken",
     "pipeline.sources": "Python files, searched for words alone",
 }
 """Module that looks like a reader -> why nothing it reads can be hostile, or can do harm."""
