@@ -138,7 +138,8 @@ class _Watch:
             return None
         holder = read(self._folder / name)
         if holder is not None and holder.process == self._process and self._folder not in _held:
-            return name, f"{holder.words} could not let go of it"  # this very process, on a bad disk
+            # This very process: the disk was bad when it was to be removed.
+            return name, f"{holder.words} could not let go of it"
         if holder is not None and (gone := is_gone(holder.process, self._process)) is not None:
             return (name, f"{holder.words} is gone") if gone else None
         if self._silence(name) < self._pace.silent_s:

@@ -37,7 +37,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage
     """The toy study just before each of its steps."""
     folder = tmp_path_factory.mktemp("disk")
     workspace, found = make_workspace(folder / "ws"), {}
-    with installed(Cluster()) as cluster:
+    with installed(Cluster(), brief=True) as cluster:
         for number, name in enumerate(STAGES):
             found[name] = Stage.of(workspace, cluster, folder / f"stage-{number}")
             assert pipeline("advance", "-w", str(workspace.root)).code == 0
