@@ -182,6 +182,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     fits = (
         isinstance(entry, dict)
+        and "from" in entry
         and isinstance(entry.get("to"), str)
         and isinstance(entry.get("from"), str | None)
         and (isinstance(entry.get("changes"), list) or "state" in entry)

@@ -145,3 +145,10 @@ def test_a_line_of_a_command_that_had_lost_the_lock_is_passed_over(tmp_path: Pat
     assert found is not None
     assert found.whole
     assert found.data == history[-1]
+
+
+def test_a_line_without_its_beginning_leads_nowhere(tmp_path: Path) -> None:
+    """A line that does not say which file it starts from cannot be followed, and ends nothing."""
+    path = tmp_path / "changes.jsonl"
+    path.write_text('{"to": "a", "state": {}}\n', encoding="utf-8")
+    assert ChangeLog(path).replayed() is None
