@@ -361,6 +361,7 @@ def test_the_repair_of_an_intact_workspace_changes_nothing(midway: Midway, cli: 
     assert (done.returncode, done.stdout) == (0, "nothing to repair\n")
     assert files_of(midway.workspace) == before
     assert "repair" not in lines(cli("doctor"))
+    assert cli("doctor", "--repair", "--json").returncode == 2
 
 
 def test_files_of_a_submission_that_never_came_to_pass_are_no_submission(midway: Midway) -> None:
