@@ -20,6 +20,8 @@ from pipeline.advance import advance
 from pipeline.doctor.rebuild import Found, adopted, with_decisions
 from pipeline.doctor.repair import plan_repair, repair
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.observe import observe
+from pipeline.reconcile import Outcome
 from pipeline.remains import Remains, remains_in, submission_folders
 from pipeline.results import RunEntry
 from pipeline.site import open_site
@@ -321,6 +323,23 @@ def test_results_whose_submission_left_no_folder_are_kept(midway: Midway) -> Non
 
     kept = {key: run.result_digest for key, run in state.runs.items() if run.result_digest}
     assert kept == {key: run.result_digest for key, run in done.items()}
+
+
+def test_a_result_that_is_not_in_its_place_yet_is_left_to_the_next_advance(
+    midway: Midway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is called done when its result lies where the report reads it."""
+    key = next(k for k, run in midway.state.runs.items() if run.status is RunStatus.RUNNING)
+    elsewhere = {key: Outcome(result_digest="f" * 64)}
+    monkeypatch.setattr(
+        "pipeline.doctor.repair.observe",
+        lambda *seen: replace(observe(*seen), outcomes=elsewhere),
+    )
+    midway.store.path.write_bytes(b"")
+
+    state = mended(midway.workspace)
+
+    assert state.runs[key] == midway.state.runs[key]
 
 
 def test_a_job_of_which_nothing_tells_what_it_runs_stops_the_repair(midway: Midway) -> None:
