@@ -124,14 +124,13 @@ def doctor(
     """
     from pipeline.doctor import command
 
-    place, wait_s = _find(workspace), wait_min * 60 if deep else None
+    if repair and (deep or as_json):
+        raise PipelineError("--repair goes with neither --deep nor --json")
     try:
-        if not repair:
-            command.doctor(place, profile, wait_s, as_json, _tell)
-        elif deep or as_json:
-            raise PipelineError("--repair goes with neither --deep nor --json")
+        if repair:
+            command.repair(_find(workspace), profile, _tell)
         else:
-            command.repair(place, profile, _tell)
+            command.doctor(_find(workspace), profile, wait_min if deep else None, as_json, _tell)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)  # what it had started it has ended, and said so
 

@@ -17,13 +17,21 @@ Tell = Callable[[str], None]
 
 
 def doctor(
-    place: Workspace, profile: str | None, wait_s: float | None, as_json: bool, tell: Tell
+    place: Workspace, profile: str | None, wait_min: float | None, as_json: bool, tell: Tell
 ) -> None:
     """Print a line per check, or their JSON form.
+
+    Args:
+        place: the workspace.
+        profile: by default where `advance` would send tasks.
+        wait_min: how long a job on a compute node may take to answer; None sends none.
+        as_json: for scripts.
+        tell: told what happens to that job.
 
     Raises:
         PipelineError: there is a problem, or the scheduler does not answer.
     """
+    wait_s = None if wait_min is None else wait_min * 60
     if as_json:
         findings = list(examine(place, profile, wait_s, announce=tell))
         click.echo(json.dumps(json_of(findings), indent=1))

@@ -20,6 +20,8 @@ from pipeline.advance import advance
 from pipeline.doctor.rebuild import Found, adopted, with_decisions
 from pipeline.doctor.repair import plan_repair, repair
 from pipeline.errors import PipelineError, SchedulerUnreachableError
+from pipeline.observe import observe
+from pipeline.reconcile import Outcome
 from pipeline.remains import Remains, remains_in, submission_folders
 from pipeline.results import RunEntry
 from pipeline.site import open_site
@@ -323,6 +325,23 @@ def test_results_whose_submission_left_no_folder_are_kept(midway: Midway) -> Non
     assert kept == {key: run.result_digest for key, run in done.items()}
 
 
+def test_a_result_that_is_not_in_its_place_yet_is_left_to_the_next_advance(
+    midway: Midway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is called done when its result lies where the report reads it."""
+    key = next(k for k, run in midway.state.runs.items() if run.status is RunStatus.RUNNING)
+    elsewhere = {key: Outcome(result_digest="f" * 64)}
+    monkeypatch.setattr(
+        "pipeline.doctor.repair.observe",
+        lambda *seen: replace(observe(*seen), outcomes=elsewhere),
+    )
+    midway.store.path.write_bytes(b"")
+
+    state = mended(midway.workspace)
+
+    assert state.runs[key] == midway.state.runs[key]
+
+
 def test_a_job_of_which_nothing_tells_what_it_runs_stops_the_repair(midway: Midway) -> None:
     """Its runs may be under way: they are not submitted again before a person has looked."""
     midway.lose_state()
@@ -361,6 +380,7 @@ def test_the_repair_of_an_intact_workspace_changes_nothing(midway: Midway, cli: 
     assert (done.returncode, done.stdout) == (0, "nothing to repair\n")
     assert files_of(midway.workspace) == before
     assert "repair" not in lines(cli("doctor"))
+    assert cli("doctor", "--repair", "--json").returncode == 2
 
 
 def test_files_of_a_submission_that_never_came_to_pass_are_no_submission(midway: Midway) -> None:
