@@ -20,6 +20,9 @@ _HINT = "ctrl-C leaves the runs going; come back with `pipeline advance --watch`
 _SHOWN_EVENTS = 8
 _REFRESH_S = 1.0
 _PLAIN_EVERY_S = 10.0
+_LINGER_S = 120.0
+"""How long a complete study is watched for the end of tasks that have told all: their hours belong
+in the report, and take seconds to be known; a task that hangs in its exit must not hold it up."""
 
 
 @dataclass
@@ -74,6 +77,7 @@ def watch(site: Site, console: Console, on_wait: OnWait) -> StatusView:
 
 def _loop(site: Site, show: Callable[[StatusView, list[str]], None], on_wait: OnWait) -> StatusView:
     told: set[str] = set()
+    complete_since: float | None = None
     while True:
         try:
             step = advance(site, on_wait)
@@ -84,9 +88,17 @@ def _loop(site: Site, show: Callable[[StatusView, list[str]], None], on_wait: On
         told.update(step.notes)
         view = view_of(site.workspace, step.state, step.notes)
         show(view, news)
-        if view.finished or _stuck(view, step):
+        complete_since = (complete_since or time.monotonic()) if view.finished else None
+        if _over(step, complete_since) or _stuck(view, step):
             return view
         _pause(site, step, show)
+
+
+def _over(step: Step, complete_since: float | None) -> bool:
+    """True when the study is complete and its last tasks have ended, or will not."""
+    if complete_since is None:
+        return False
+    return not step.state.live_jobs() or time.monotonic() - complete_since >= _LINGER_S
 
 
 def _stuck(view: StatusView, step: Step) -> bool:
