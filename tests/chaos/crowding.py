@@ -34,6 +34,7 @@ def crowded(seconds: float, seeds: int) -> Effect:
             place.train()
             time.sleep(0.05)
         advances = crowd.result()
+        place.profiles_file.write_text(PROFILES)  # the rest may go at once
         while _is_unfinished(place):
             place.train()
             done = place.command("advance")

@@ -191,10 +191,15 @@ def _came_to(place: Workspace) -> tuple[dict[str, Any], dict[str, int]]:
         result = json.loads(path.read_text())
         name, details = path.parent.name, result["details"]
         kept = {key: result[key] for key in ("metrics", "references", "data_digests")}
-        tensors, curve = _tensors(path.parent / "checkpoint.pt"), _curve(path.parent)
+        tensors, curve = _tensors(_last(path.parent, "checkpoint.pt")), _curve(path.parent)
         results[name] = {**kept, "tensors": tensors, "curve": curve}
         steps[name] = details["resumed_from_step"]
     return results, steps
+
+
+def _last(folder: Path, name: str) -> Path:
+    """What the last attempt at a run has written under a name."""
+    return max(folder.rglob(name), key=lambda path: path.stat().st_mtime)
 
 
 def _tensors(path: Path) -> dict[str, str]:
@@ -207,6 +212,6 @@ def _tensors(path: Path) -> dict[str, str]:
 
 def _curve(folder: Path) -> dict[int, float]:
     """The error at each point of the curve."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    lines = _last(folder, "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return {one["step"]: one["validation_mse"] for one in records if "validation_mse" in one}

@@ -90,8 +90,9 @@ class World:
         self, folder: Path, slurm: FakeSlurm, nursery: Nursery, study: str, profiles: str
     ) -> None:
         self.place: Workspace = make_toy(folder / "ws", study)
-        (self.place.root / "slurm").mkdir()
-        (self.place.root / "slurm" / "profiles.toml").write_text(profiles)
+        self.profiles_file = self.place.root / "slurm" / "profiles.toml"
+        self.profiles_file.parent.mkdir()
+        self.profiles_file.write_text(profiles)
         self.slurm = slurm
         self._folder = folder
         self._nursery = nursery
