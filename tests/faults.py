@@ -32,6 +32,8 @@ class Disk:
     matching: str | None = None
     """What a call that fails has in it, such as "write .*result"; else its number decides."""
     calls: list[str] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    """Numbers of the calls that failed."""
 
     def call(self, what: str, path: object, *, named: bool = True) -> None:
         """Count a call; it fails when it is its turn."""
@@ -42,6 +44,7 @@ class Disk:
         self.calls.append(f"{what} {place[len(str(self.root)) + 1 :]}")
         matches = self.matching is not None and re.search(self.matching, self.calls[-1])
         if matches or number == self.fails_at or (self.lasts and self._still(number, what)):
+            self.failed.append(number)
             name = [place] if named else []
             raise OSError(self.error, os.strerror(self.error), *name)
 

@@ -22,10 +22,12 @@ from tests.profiles import NIGHTLY
 
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EIO)
 STAGES = ("submits the pilot", "analyses the pilot and submits the rest", "analyses the rest")
+LOCKED = "rename .state/lease"
+"""The lock is there by then, whether or not a power cut would spare it."""
 TOLERATED = re.compile(
     r"(open|write|mkdir|chmod|symlink) \.state/(lock|code/[0-9a-f]{64}\.diff)"  # who holds it
     r"|link \.state/pipeline\.json\.bak\.new"  # then it is copied
-    r"|unlink "  # of what may well stay
+    r"|unlink |rmdir "  # of what may well stay
 )
 """Calls that may fail without a word: what they are for has another way."""
 
@@ -35,7 +37,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage
     """The toy study just before each of its steps."""
     folder = tmp_path_factory.mktemp("disk")
     workspace, found = make_workspace(folder / "ws"), {}
-    with installed(Cluster()) as cluster:
+    with installed(Cluster(), brief=True) as cluster:
         for number, name in enumerate(STAGES):
             found[name] = Stage.of(workspace, cluster, folder / f"stage-{number}")
             assert pipeline("advance", "-w", str(workspace.root)).code == 0
@@ -76,7 +78,7 @@ def test_a_write_that_fails_is_named_and_the_next_advance_goes_on(
             with faulty(root, number, error, lasts=lasts) as failing:
                 ended = pipeline("advance", "-w", str(root))
             call = f"{failing.calls[number]} ({errno.errorcode[error]}, lasts: {lasts})"
-            silent = ended.code == 0 and not lasts and TOLERATED.match(call)
+            silent = ended.code == 0 and all(tolerated(failing.calls, n) for n in failing.failed)
             assert ended.code == 2 or silent, (call, ended.text)
             if ended.code == 2:
                 assert_said(ended.err, call)
@@ -86,6 +88,12 @@ def test_a_write_that_fails_is_named_and_the_next_advance_goes_on(
             assert standing(stage) == wanted, call
         if turn == 0:
             assert_ends_well(stage, call)
+
+
+def tolerated(calls: list[str], number: int) -> bool:
+    """Whether a call may fail without a word."""
+    after_lock = number > 0 and calls[number - 1] == LOCKED
+    return after_lock or TOLERATED.match(calls[number]) is not None
 
 
 def standing(stage: Stage) -> dict[str, str]:
@@ -99,7 +107,7 @@ def standing(stage: Stage) -> dict[str, str]:
 
 def assert_said(words: str, call: str) -> None:
     """One line: an error of ours, with what the system said."""
-    lines = [line for line in words.splitlines() if not line.startswith("waiting")]
+    lines = [line for line in words.splitlines() if not line.startswith(("waiting", "took over"))]
     assert len(lines) == 1, (call, words)
     assert lines[0].startswith("error: "), (call, words)
     assert "None" not in lines[0], (call, words)
