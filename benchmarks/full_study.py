@@ -6,7 +6,8 @@ Makes the workspace if there is none, from study.toml with the precision of --pr
 study on for a piece with profile `gpu` (`pipeline advance --for-min`); then collects what is there
 into the example's folder (see benchmarks/example.py). Phases are taken in their order: pilot,
 multiseed, then the others as far as time goes. Between pieces the workspace has to stay with its
-checkpoints: 23 MB for each run that is being trained, and 12 MB for each that has ended.
+checkpoints: 23 MB for each run that is being trained, and 12 MB for each that has ended. Commit the
+example once all phases it is to show are complete.
 
 The exit code is that of `pipeline advance`: 0 also between pieces, 3 when a person is needed.
 """

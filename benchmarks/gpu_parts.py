@@ -72,7 +72,7 @@ def product_bytes(config: IREDConfig) -> int:
     """
     setting = config.model_copy(update={"precision": "bf16" if _is_bf16(config) else "fp32"})
     stack = Stack([setting], [0], torch.device("cpu"))
-    with torch.inference_mode():
+    with torch.no_grad():  # under inference mode products are not seen as what they come down to
         batch = stack.batches().next()
         weights = for_products(unflatten(stack.initial_weights(), stack.layout), setting.precision)
         with _Traffic() as traffic:  # type: ignore[no-untyped-call]
