@@ -19,7 +19,7 @@ def test_bytes_of_products_are_those_of_their_operands() -> None:
     }
     assert bytes_of[192] - bytes_of[128] == bytes_of[128] - bytes_of[64] > 0
     assert 0.5 < product_bytes(config_of(SMALL, "none", "bf16")) / product_bytes(once) < 0.8
-    assert product_bytes(config_of(SMALL, "adversarial")) > 2 * product_bytes(once)
+    assert product_bytes(config_of(SMALL, "adversarial")) > 1.5 * product_bytes(once)
 
 
 def test_a_row_holds_a_step_against_its_floor() -> None:
