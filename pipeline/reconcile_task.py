@@ -51,7 +51,7 @@ def _concluded(task: TaskRecord, status: TaskStatus, at: str, *, told_all: bool)
     if status.silent_s is None:
         return status
     if told_all:
-        return TaskStatus(TaskState.ENDED, "ENDED")
+        return TaskStatus(TaskState.ENDED, "ENDED", earlier=status.earlier)
     if task.ended_by is not None:  # an element cancelled while it waits leaves no record
         return TaskStatus(TaskState.ENDED, "CANCELLED")
     gone = _between_s(task.missing_since or at, at) >= status.silent_s

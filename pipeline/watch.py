@@ -24,6 +24,9 @@ _REFRESH_S = 1.0
 _PLAIN_EVERY_S = 10.0
 Show = Callable[[StatusView, list[str]], None]
 """Shows where the study stands, and what is new."""
+_LINGER_S = 120.0
+"""How long a complete study is watched for the end of tasks that have told all: their hours belong
+in the report, and take seconds to be known; a task that hangs in its exit must not hold it up."""
 
 
 @dataclass
@@ -103,6 +106,7 @@ def end_of(site: Site, for_min: float | None) -> float:
 
 def _loop(site: Site, show: Show, on_wait: OnWait, end: float) -> StatusView:
     told: set[str] = set()
+    complete_since: float | None = None
     while True:
         try:
             over = time.monotonic() >= end
@@ -116,9 +120,17 @@ def _loop(site: Site, show: Show, on_wait: OnWait, end: float) -> StatusView:
         told.update(step.notes)
         view = view_of(site.workspace, step.state, step.notes)
         show(view, news)
-        if view.finished or _stuck(view, step) or over:
+        complete_since = (complete_since or time.monotonic()) if view.finished else None
+        if over or _complete(step, complete_since) or _stuck(view, step):
             return view
         _sit(site, step, show, end)
+
+
+def _complete(step: Step, complete_since: float | None) -> bool:
+    """True when the study is complete and its last tasks have ended, or will not."""
+    if complete_since is None:
+        return False
+    return not step.state.live_jobs() or time.monotonic() - complete_since >= _LINGER_S
 
 
 def _stuck(view: StatusView, step: Step) -> bool:

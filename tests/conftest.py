@@ -18,15 +18,28 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 NO_GPU = "no GPU here"
 """Why tests marked `tests.training.helpers.needs_gpu` are skipped."""
+_PATH: list[str] = []
+"""sys.path once all tests are collected."""
+
+
+def pytest_collection_finish() -> None:
+    """Remember where modules came from before anything loaded a trainer."""
+    _PATH[:] = sys.path
 
 
 @pytest.fixture(autouse=True)
 def same_imports() -> Iterator[None]:
-    """Loading a trainer changes sys.path and sys.modules; no test inherits that."""
-    before = list(sys.path)
-    sys.modules.pop("toy", None)
+    """Loading a trainer changes sys.path and sys.modules; no test inherits that.
+
+    Not from a fixture that outlives its test either: those are set up before this one.
+    """
+    _forget_trainers()
     yield
-    sys.path[:] = before
+    _forget_trainers()
+
+
+def _forget_trainers() -> None:
+    sys.path[:] = _PATH
     sys.modules.pop("toy", None)
 
 

@@ -24,6 +24,7 @@ from pipeline.analysis.quantities import Finding, Quantity, findings_of, quantit
 from pipeline.analysis.recording import Array, Recordings, Unrecorded
 from pipeline.analysis.stats import Vector
 from pipeline.analysis.table import AnalysisPlan, Hole, ResultTable
+from pipeline.remembered import remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ class DiagnosticsAnalysis:
         return tuple(name for name in self.conditions if name != self.reference)
 
 
+@remembered
 def analyse_diagnostics(
     table: ResultTable,
     plan: AnalysisPlan,

@@ -19,6 +19,7 @@ from pipeline.analysis.table import (
     ResultTable,
     RunRow,
 )
+from pipeline.remembered import remembered
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class MultiseedAnalysis:
     deviations: tuple[str, ...]
 
 
+@remembered
 def analyse_multiseed(
     table: ResultTable, plan: AnalysisPlan, hypotheses: tuple[Hypothesis, ...]
 ) -> MultiseedAnalysis:

@@ -16,6 +16,7 @@ from pipeline.analysis.references import reference_values
 from pipeline.analysis.stats import StatisticsError, sample, t_quantile
 from pipeline.analysis.table import AnalysisPlan, Hole, Measurement, ResultTable
 from pipeline.analysis.trends import Trend, page_trend
+from pipeline.remembered import remembered
 
 Values = Mapping[str, Mapping[int, float]]
 """Arm -> seed -> the metric."""
@@ -104,6 +105,7 @@ class SweepAnalysis:
         return tuple(sorted({seed for of in self.values.values() for seed in of}))
 
 
+@remembered
 def analyse_sweep(table: ResultTable, plan: AnalysisPlan, design: SweepDesign) -> SweepAnalysis:
     """Estimate every cell, test the trends, rank the cells.
 

@@ -22,11 +22,13 @@ from pipeline.figures.grid import grid
 from pipeline.figures.power import power_figure
 from pipeline.figures.settings import settings_figure
 from pipeline.figures.strip import strip
+from pipeline.remembered import remembered
 
 Drawings = dict[str, Callable[[], Figure]]
 """Kind of figure -> what draws it."""
 
 
+@remembered
 def figures_of(
     analysis: object,
     labels: Mapping[str, str],

@@ -236,7 +236,7 @@ def _silence(job: JobRecord, index: int, accounted: TaskStatus | None) -> TaskSt
     task = job.tasks[index]
     if accounted is None:
         return TaskStatus(task.state, task.scheduler_state, silent_s=ACCOUNTING_LAG_S)
-    return replace(accounted, silent_s=CONTRADICTED_S, earlier=None)
+    return replace(accounted, silent_s=CONTRADICTED_S, earlier=accounted.earlier or None)
 
 
 def _state(word: str) -> TaskState:

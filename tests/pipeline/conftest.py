@@ -68,18 +68,11 @@ WAIT_S = 60
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def _forget_trainer(place: Workspace) -> None:
-    """The next workspace has a trainer of its own."""
-    sys.modules.pop("toy", None)
-    sys.path[:] = [entry for entry in sys.path if entry != str(place.root)]
-
-
 @pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Site]:
+def whole(tmp_path: Path) -> Site:
     """A workspace, opened, with a study of every kind of phase."""
     place = make_toy(tmp_path / "whole", WHOLE_STUDY)
-    yield open_site(place, None)
-    _forget_trainer(place)
+    return open_site(place, None)
 
 
 @pytest.fixture
@@ -87,7 +80,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with the toy study; whatever it started is ended afterwards."""
     place = make_toy(tmp_path / "ws")
     yield place
-    _forget_trainer(place)
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place.root) in word for word in process.info["cmdline"] or ()):
             process.kill()

@@ -120,13 +120,15 @@ def test_silence_is_no_end_until_it_has_lasted() -> None:
 
 @pytest.mark.parametrize("outcome", [DONE, Outcome(problem="loss is nan at step 3")])
 def test_a_silent_task_that_has_told_all_is_over(outcome: Outcome) -> None:
-    """Without accounting the files of the runs are enough to conclude at once."""
-    silent = TaskStatus(TaskState.RUNNING, "RUNNING", silent_s=120)
+    """The files of the runs are enough to conclude at once; earlier starts stay accounted for."""
+    before = (Incarnation(scheduler_state="PREEMPTED", node="n1", elapsed_s=101.0),)
+    silent = TaskStatus(TaskState.RUNNING, "RUNNING", silent_s=120, earlier=before)
     state = state_with(RunStatus.RUNNING, TaskState.RUNNING)
 
     new, _ = reconcile(state, Facts({"t": [silent]}, {KEY: outcome}, {}, AT))
 
     assert new.jobs["t"].ended
+    assert new.jobs["t"].tasks[0].earlier == before
     assert new.runs[KEY].status in (RunStatus.DONE, RunStatus.FAILED)
 
 

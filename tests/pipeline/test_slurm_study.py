@@ -35,6 +35,25 @@ def test_a_study_walks_through_slurm_to_its_report(workspace: Workspace, cli: Cl
     assert "GPU-hours" in workspace.report_file.read_text()
 
 
+@pytest.mark.usefixtures("cluster")
+def test_a_watch_stays_until_the_last_task_has_ended(workspace: Workspace, cli: Cli) -> None:
+    """Tasks outlive their results by seconds; the report's hours are all settled all the same."""
+    late = (
+        "import atexit, os, time\n"
+        'if "SLURM_JOB_ID" in os.environ:\n'
+        "    atexit.register(time.sleep, 2)\n"
+    )
+    toy = workspace.root / "toy.py"
+    toy.write_text(toy.read_text() + late)
+
+    done = cli("advance", "--watch")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not state_of(workspace).live_jobs()
+    accounts = json.loads(cli("status", "--json").stdout)["ledger"]
+    assert {(account["running"], account["useful"] > 0) for account in accounts} == {(0, True)}
+
+
 def test_the_job_carries_study_phase_and_token(slurm_site: Site, cluster: FakeSlurm) -> None:
     """Name and comment tell a person and a later `advance` whose job it is."""
     cluster.configure(slots=0)
