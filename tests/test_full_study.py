@@ -5,17 +5,19 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.example import described
 from benchmarks.full_study import make_workspace
 from pipeline.advance import advance
 from pipeline.pause import pause
 from pipeline.plan import pack, plan_phase
 from pipeline.site import open_site
-from pipeline.state import RunStatus
+from pipeline.state import RunRecord, RunStatus, State
 from pipeline.workspace import Workspace
 from tests.pipeline.conftest import wait_for
 
@@ -135,3 +137,35 @@ def test_the_workspace_of_the_day_is_the_published_study_in_tf32(tmp_path: Path)
     published = tomllib.loads((ROOT / "study.toml").read_text(encoding="utf-8"))
     assert written["config"].pop("precision") == "tf32"
     assert written == published
+
+
+def test_the_published_values_stand_beside_ours() -> None:
+    """In the README of the full study's example, and in no other study's."""
+    runs = {
+        f"multiseed/{name}-s{seed}": RunRecord(
+            phase="multiseed", condition=name, seed=seed, config_digest="0", status=RunStatus.DONE
+        )
+        for name in ("baseline", "adversarial")
+        for seed in (0, 1)
+    }
+    state = State(study="ired-negative-mining", study_digest="0", profile="gpu", runs=runs)
+    results = {
+        key: {
+            "condition": run.condition,
+            "metrics": {"validation_mse": {"value": 0.0095 + 0.0002 * run.seed}},
+            "references": {"validation_mse": {"affine": {"value": 0.00956}}},
+            "details": {"device": "NVIDIA H100", "precision": "tf32"},
+            "versions": {"torch": "2.13.0"},
+            "code": {"commit": "abc"},
+        }
+        for key, run in runs.items()
+    }
+
+    text = described(state, results, ["make gpu-study"])
+
+    assert "| baseline | 2 | 0.009600 | 0.00014 | 0.00969245 |" in text
+    assert "| adversarial | 2 | 0.009600 | 0.00014 | 0.00977702 |" in text
+    assert "| affine | | 0.009560 | | |" in text
+    assert "- device: NVIDIA H100" in text
+    other = described(replace(state, study="other"), results, [])
+    assert "0.00969245" not in other
