@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 
-.PHONY: demo test fuzz lint format bench chaos figures clean
+.PHONY: demo test fuzz lint format bench chaos figures gpu-study clean
 
 demo: $(READY)  ## the miniature study, from pilot to report
 	@test -e $(DEMO)/study.toml || $(BIN)/pipeline init $(DEMO) --template miniature
@@ -43,6 +43,12 @@ chaos: $(READY)  ## kill -9 of everything, everywhere; takes an hour, best as ro
 
 figures: $(READY)  ## the pictures of the README
 	$(BIN)/python -m benchmarks.figures
+
+FOR_MIN ?= 9
+STUDY ?= full-study
+
+gpu-study: $(READY)  ## the full study on this machine's GPU, a piece of FOR_MIN minutes at a time
+	$(BIN)/python -m benchmarks.full_study --workspace $(STUDY) --for-min $(FOR_MIN)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,7 @@ def memory_rows() -> list[Row]:
 
 
 def _memory_child(case: dict[str, Any], device: torch.device) -> None:
-    from training.evaluate import score
+    from training.evaluate import reference_scores, score
 
     changes: dict[str, Any] = {"held_out_size": case["held_out_size"], "curve_size": 2}
     if case["part"] == "evaluation":
@@ -237,7 +238,8 @@ def _memory_child(case: dict[str, Any], device: torch.device) -> None:
             ours.data()
             ours.step()
         if case["part"] == "evaluation":
-            score(ours.stack, ours.state.average, lambda count: count > 0)
+            references = partial(reference_scores, config)
+            score(ours.stack, ours.state.average, lambda count: count > 0, references)
     answer = {"peak RSS GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     if device.type == "cuda":
         answer["peak GPU GB"] = torch.cuda.max_memory_allocated(device) / 2**30

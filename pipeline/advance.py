@@ -76,7 +76,7 @@ def advance(
         step = look(site)
         _decide(site, step, decisions)
         _end_stalled(site, step)
-        _recover(site, step)
+        recover(site, step)
         _carry_on(site, step, escort)
         _freeze(site, step)
         if step.state.report_due:
@@ -87,7 +87,7 @@ def advance(
         return step
 
 
-def _recover(site: Site, step: Step) -> None:
+def recover(site: Site, step: Step) -> None:
     """Do about failed runs what the policy says."""
     policy, walltime_min = site.profile.failures, site.profile.walltime_min
     recovery = recovered(step.state, policy, walltime_min, now())

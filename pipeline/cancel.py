@@ -114,7 +114,7 @@ def end_tasks(
     store: StateStore,
     state: State,
     tasks: Tasks,
-    ended_by: Literal["cancel", "stall"],
+    ended_by: Literal["cancel", "stall", "pause"],
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """End some tasks and wait, for a while, until the scheduler says that they are over.
@@ -136,7 +136,7 @@ def end_tasks(
     return _settled(workspace, marked, tasks, on_wait)
 
 
-def _marked(state: State, tasks: Tasks, ended_by: Literal["cancel", "stall"]) -> State:
+def _marked(state: State, tasks: Tasks, ended_by: Literal["cancel", "stall", "pause"]) -> State:
     for token, indices in tasks.items():
         for index in indices:
             task = replace(state.jobs[token].tasks[index], ended_by=ended_by)

@@ -140,6 +140,12 @@ def doctor(
 @_profile
 @click.option("--watch", is_flag=True, help="Stay until the study ends or needs a person.")
 @click.option(
+    "--for-min",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="--watch so long at most: tasks of this machine then stop, to go on at the same command.",
+)
+@click.option(
     "--auto",
     is_flag=True,
     help="Leave a small follow-up job on the cluster that advances the study when its jobs have "
@@ -165,6 +171,7 @@ def advance(
     workspace: Path | None,
     profile: str | None,
     watch: bool,
+    for_min: float | None,
     auto: bool,
     follow_up: str | None,
     dry_run: bool,
@@ -176,10 +183,9 @@ def advance(
 
     Twice in a row changes nothing.
     """
+    watch = watch or for_min is not None
     if overrides and not reason.strip():
-        raise PipelineError(
-            '--override needs --reason "...": the report says why a gate was overridden'
-        )
+        raise PipelineError('--override needs --reason "...": the report says why')
     if auto and watch:
         raise PipelineError("--auto and --watch both carry the study on; choose one")
     if follow_up is not None:
@@ -191,17 +197,17 @@ def advance(
     from pipeline.display import console, status_screen, step_lines
     from pipeline.preview import preview
     from pipeline.view import view_of
+    from pipeline.watch import end_of, watch_study
 
     site, out = _site(workspace, profile), console()
+    end = end_of(site, for_min)
     decisions = Decisions(accept_failed, overrides, one_line(reason))
     take = begin if auto else advance_once
     step = preview(site) if dry_run else take(site, _tell, decisions)
     view = view_of(site.workspace, step.state)
     out.print(step_lines(step.did, step.notes))
     if watch and not dry_run:
-        from pipeline.watch import watch as watch_study
-
-        view = watch_study(site, out, _tell)
+        view = watch_study(site, out, _tell, end)
     out.print(status_screen(view, out.width))
     _exit_for(view)
 
@@ -351,10 +357,7 @@ def main() -> None:
         click.echo(words, err=True)
         sys.exit(PipelineError.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "interrupted: what runs goes on, the same command takes up again",
-            err=True,
-        )
+        click.echo("interrupted: what runs goes on, the same command takes up again", err=True)
         sys.exit(_INTERRUPTED)
 
 
@@ -388,13 +391,11 @@ def _site(workspace: Path | None, profile: str | None) -> "Site":
 
 
 def _print_status(view: "StatusView", svg: Path | None) -> None:
-    from pipeline.display import console, status_screen
+    from pipeline.display import console, save_svg, status_screen
 
     out = console()
     out.print(status_screen(view, out.width))
     if svg is not None:
-        from pipeline.display import save_svg
-
         save_svg(view, svg)
 
 

@@ -140,5 +140,5 @@ def _use_of_failure(failure: RunFailure | None, *, resumed: bool) -> Use:
     """A piece of a training that another piece went on from is not lost."""
     if failure is not None and failure.kind is FailureClass.PREEMPTED:
         return "preempted"
-    limited = failure is not None and failure.kind is FailureClass.TIME_LIMIT
-    return "useful" if limited and resumed else "failed"
+    cut = failure is not None and failure.kind in (FailureClass.TIME_LIMIT, FailureClass.PAUSED)
+    return "useful" if cut and resumed else "failed"

@@ -176,7 +176,7 @@ class TaskRecord:
     """When its end was first seen; UTC, ISO 8601."""
     missing_since: str | None = None
     """Since when the scheduler says nothing about it."""
-    ended_by: Literal["cancel", "stall"] | None = None
+    ended_by: Literal["cancel", "stall", "pause"] | None = None
     """Set before we end it ourselves."""
     earlier: tuple[Incarnation, ...] = ()
     failures: tuple[RunFailure, ...] = ()

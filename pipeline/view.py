@@ -227,6 +227,12 @@ def _job(job: JobRecord) -> JobView:
     return JobView(job.job_id, state, len(job.tasks), not job.ended)
 
 
+def _stopped(state: State, phase: str) -> int:
+    """Runs that were planned again, to go on where an attempt left them."""
+    runs = state.runs_of(phase).values()
+    return sum(run.status is RunStatus.PLANNED and run.resumes is not None for run in runs)
+
+
 def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
     current = next((phase for phase in phases if phase.status != "complete"), None)
     if current is None:
@@ -253,6 +259,8 @@ def _next(workspace: Workspace, state: State, phases: list[PhaseView]) -> str:
     awaits = state.phases[current.id].awaits
     if awaits:
         return f"`pipeline retry` tries the failed runs of {awaits} again, so that it can select"
+    if (stopped := _stopped(state, current.id)) and not state.live_jobs():
+        return f"`pipeline advance` goes on with {count(stopped, 'stopped run')}"
     if current.status == "not_started":
         return f"`pipeline advance` submits {current.id} to profile {state.profile}"
     return "`pipeline advance --watch` follows the runs and goes on by itself"

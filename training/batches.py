@@ -1,6 +1,6 @@
 """What a training step consumes: matrices, noise levels and noise for every model of a stack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -24,7 +24,11 @@ class Batch(NamedTuple):
     negatives: Tensor | None  # (S, M B, D), N(0, 1) that random negatives are made of, M a sample
 
 
-_Drawn = dict[Purpose, tuple[Tensor, ...]]
+Drawn = dict[Purpose, tuple[Tensor, ...]]
+"""What was read from the streams: for each purpose its tensors, (seeds, B, ...) each."""
+
+# R (seeds, B, n, n), the ridge and a type -> A and y of R
+MakeMatrices = Callable[[Tensor, float, torch.dtype], tuple[Tensor, Tensor]]
 
 # Numbers in a draw from which it is worth a thread of its own.
 THREADED_DRAW = 2**16
@@ -34,10 +38,16 @@ class BatchSource:
     """Draws the batches of a stack: once per distinct seed, shared by the runs that have it."""
 
     def __init__(
-        self, config: IREDConfig, seeds: Sequence[int], dtype: torch.dtype, device: torch.device
+        self,
+        config: IREDConfig,
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        make: MakeMatrices = matrices,
     ) -> None:
         self.config = config
         self.dtype = dtype
+        self.make = make
         purposes: list[Purpose] = ["data", "noise"]
         if isinstance(config.mining, ContrastiveMining):
             purposes.append("contrast")
@@ -57,7 +67,14 @@ class BatchSource:
 
     def next(self) -> Batch:
         """Draw the next batch; what a strategy does not use is not drawn."""
-        drawn = self._draw(*self.streams)
+        return self.batch(self.draw())
+
+    def draw(self, into: Drawn | None = None) -> Drawn:
+        """Read the streams for one batch, into tensors of an earlier draw where given."""
+        return self._fill_all(into) if into else self._draw(*self.streams)
+
+    def batch(self, drawn: Drawn) -> Batch:
+        """Make a batch of what was drawn; overwrites it."""
         return self._with_noise(*self._matrices(drawn), drawn)
 
     def matrices(self) -> tuple[Tensor, Tensor]:
@@ -79,12 +96,14 @@ class BatchSource:
         for purpose, streams in self.streams.items():
             streams[seed].set_state(positions[purpose])
 
-    def _draw(self, *purposes: Purpose) -> _Drawn:
-        """Read streams once: for each purpose its tensors, (seeds, B, ...) each."""
-        drawn = {purpose: self._empty(purpose) for purpose in purposes}
+    def _draw(self, *purposes: Purpose) -> Drawn:
+        """Read streams once."""
+        return self._fill_all({purpose: self._empty(purpose) for purpose in purposes})
+
+    def _fill_all(self, drawn: Drawn) -> Drawn:
         tasks = [
             (stream, [tensor[seed] for tensor in drawn[purpose]])
-            for purpose in purposes
+            for purpose in drawn
             for seed, stream in enumerate(self.streams[purpose])
         ]
         # Threads only fill: what they allocated or computed would be in memory and with helpers
@@ -114,12 +133,12 @@ class BatchSource:
             else:
                 tensor.normal_(generator=stream)
 
-    def _matrices(self, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+    def _matrices(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
         R = drawn["data"][0].mul_(2).sub_(1)  # as `draw_roots` does
-        A, y = matrices(R, self.config.ridge, self.dtype)
+        A, y = self.make(R, self.config.ridge, self.dtype)
         return self._for_runs(A), self._for_runs(y)
 
-    def _with_noise(self, A: Tensor, y: Tensor, drawn: _Drawn) -> Batch:
+    def _with_noise(self, A: Tensor, y: Tensor, drawn: Drawn) -> Batch:
         t, eps = drawn["noise"]
         # Drawn in float32 and converted, so that every precision sees the same noise.
         contrast, negatives = (

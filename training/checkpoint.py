@@ -27,7 +27,7 @@ from training.batches import BatchSource
 from training.config import IREDConfig, settings_of
 from training.stack import Stack, State
 
-SECONDS_BETWEEN = 600.0
+SECONDS_BETWEEN = 300.0  # a stack of ten of the published size takes about a second to write
 VERSION = 1  # of the file and of the arithmetic that goes on from it
 NAME, NEXT_NAME = "checkpoint.pt", "checkpoint.next.pt"
 

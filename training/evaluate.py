@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.batches import BatchSource
 from training.config import IREDConfig
-from training.data import HELD_OUT, HeldOutSet, held_out_set
+from training.data import HELD_OUT, HeldOutName, HeldOutSet, held_out_set
 from training.diffusion import UNCOMPILED, Network, sample
 from training.outcome import Measurement, measure
 from training.references import fit_references, score_references
@@ -98,7 +98,7 @@ class Scores(NamedTuple):
     """Final scores of a stack."""
 
     metrics: list[dict[str, Measurement]]  # of each run
-    references: dict[str, Mapping[str, Measurement]]  # by metric
+    references: Mapping[str, Mapping[str, Measurement]]  # by metric
     digests: Mapping[str, str]  # by held-out set
 
 
@@ -107,12 +107,34 @@ def evaluation_size(config: IREDConfig) -> int:
     return _train_count(config) + len(HELD_OUT) * config.held_out_size
 
 
-def score(stack: Stack, flat: Tensor, go_on: GoOn) -> Scores | None:
+References = dict[str, Mapping[str, Measurement]]
+"""Scores of the reference predictors, by metric."""
+
+
+def reference_scores(config: IREDConfig) -> References:
+    """Fit the reference predictors to matrices of their own, score them on each held-out set."""
+    n = config.matrix_size
+    fit = held_out_set(config.held_out_seed, "reference fit", REFERENCE_FIT, n, config.ridge)
+    predictors = fit_references(*_matrices(fit, n))
+    return {
+        f"{name}_mse": score_references(predictors, *_matrices(_held_out(config, name), n))
+        for name in HELD_OUT
+    }
+
+
+def _held_out(config: IREDConfig, name: HeldOutName) -> HeldOutSet:
+    ridge = config.harder_ridge if name == "harder" else config.ridge
+    return held_out_set(config.held_out_seed, name, config.held_out_size, config.matrix_size, ridge)
+
+
+def score(
+    stack: Stack, flat: Tensor, go_on: GoOn, references: Callable[[], References]
+) -> Scores | None:
     """Score weights (S, P) on the beginning of their training stream and on each held-out set.
 
-    None when told to stop before the end.
+    None when told to stop before the end. `references` gives the `reference_scores` of the config.
     """
-    config, n = stack.config, stack.config.matrix_size
+    config = stack.config
     evaluator = Evaluator(stack)
     chunks = training_chunks(stack.batches(), _train_count(config))
     errors = evaluator.errors(flat, chunks, go_on)
@@ -120,21 +142,16 @@ def score(stack: Stack, flat: Tensor, go_on: GoOn) -> Scores | None:
         return None
     metrics = [{"train_mse": measure(row.numpy())} for row in errors]
 
-    fit = held_out_set(config.held_out_seed, "reference fit", REFERENCE_FIT, n, config.ridge)
-    predictors = fit_references(*_matrices(fit, n))
-    references: dict[str, Mapping[str, Measurement]] = {}
     digests: dict[str, str] = {}
     for name in HELD_OUT:
-        ridge = config.harder_ridge if name == "harder" else config.ridge
-        held_out = held_out_set(config.held_out_seed, name, config.held_out_size, n, ridge)
+        held_out = _held_out(config, name)
         errors = evaluator.errors(flat, held_out_chunks(held_out), go_on)
         if errors is None:
             return None
         for metric, row in zip(metrics, errors, strict=True):
             metric[f"{name}_mse"] = measure(row.numpy())
-        references[f"{name}_mse"] = score_references(predictors, *_matrices(held_out, n))
         digests[name] = held_out.digest
-    return Scores(metrics, references, digests)
+    return Scores(metrics, references(), digests)
 
 
 def _train_count(config: IREDConfig) -> int:

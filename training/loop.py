@@ -7,8 +7,8 @@ from training.checkpoint import Checkpoints
 from training.progress import Observer, Watch
 from training.recorder import Recorder
 from training.records import Records
+from training.replay import Steps, cuda_graph
 from training.stack import Stack, State
-from training.step import Step
 
 
 def train_stack(
@@ -22,7 +22,8 @@ def train_stack(
     Stops before the last step when asked to, or when no run has a finite loss any more. Goes on
     where the checkpoints end, and leaves one behind.
     """
-    config, source, step = stack.config, stack.batches(), Step(stack)
+    config, source = stack.config, stack.batches()
+    step = Steps(stack, source, cuda_graph if stack.device.type == "cuda" else None)
     state = State.initial(stack.initial_weights())
     recorder = None
     if config.diagnostics:
@@ -36,7 +37,7 @@ def train_stack(
     if recorder:
         started += recorder.start()
     while state.step < config.steps and not should_stop():
-        losses, norms = step(state, source.next())
+        losses, norms = step(state)
         state.seconds = time.monotonic() - started
         if watch.after_step(losses, norms) and all(state.failures()):
             break

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.batches import BatchSource
 from training.compiling import Compiler, worth_compiling
 from training.config import IREDConfig
+from training.data import matrices
 from training.diffusion import Schedule, cosine_schedule
 from training.optim import Adam
 from training.precision import check_device, storage_type
@@ -52,10 +53,14 @@ class Stack:
         self.noise_scale = self._per_model(  # (S, 1, 1)
             [m.noise_scale if isinstance(m, InnerStepMining) else 0.0 for m in mining]
         )[:, None, None]
+        self.numbers = MiningNumbers(self.contrastive_weight, self.noise_scale)
 
     def mining_numbers(self, step: int) -> MiningNumbers:
-        """Return the numbers of step number `step` = 1, 2, .., of which a curriculum ramps one."""
-        numbers = MiningNumbers(self.contrastive_weight, self.noise_scale)
+        """Return the numbers of step number `step` = 1, 2, .., of which a curriculum ramps one.
+
+        They are `numbers` itself where nothing ramps.
+        """
+        numbers = self.numbers
         mining = self.config.mining
         if not isinstance(mining, CurriculumMining) or mining.ramp == "opt_steps":
             return numbers
@@ -78,7 +83,10 @@ class Stack:
 
     def batches(self) -> BatchSource:
         """Return the training stream of every run, at its beginning."""
-        return BatchSource(self.config, self.seeds, self.dtype, self.device)
+        # Compiled, an inverse has other last bits: on a CPU, where it is no slower either, data
+        # have the same whether a training is worth compiling or not.
+        make = self.compiler(matrices) if self.device.type == "cuda" else matrices
+        return BatchSource(self.config, self.seeds, self.dtype, self.device, make)
 
     def initial_weights(self) -> Tensor:
         """Return the weights before training, (S, P)."""

@@ -24,37 +24,57 @@ class _PerModel(NamedTuple):
 
 
 # weights, moments, batch, settings, 1 - beta1^step, 1 - beta2^step -> losses, norms (S,)
-_Descend = Callable[[Tensor, Adam, Batch, _PerModel, Tensor, Tensor], tuple[Losses, Tensor]]
+Descend = Callable[[Tensor, Adam, Batch, _PerModel, Tensor, Tensor], tuple[Losses, Tensor]]
 
 
 class Step:
-    """Takes steps of one stack."""
+    """Takes steps of one stack.
+
+    A step has three parts, so that the second can be recorded and replayed: it is all of the
+    arithmetic, and reads nothing of the host that differs from step to step.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self.config, self.groups = stack.config, stack.groups
         self.stack = stack
-        self.graphs: dict[Mining, _Descend] = {}
-        # Tensors, not numbers: those would be compiled into the step. Filled on the device, which
-        # the host need not wait for.
+        self.graphs: dict[Mining, Descend] = {}
+        # Tensors, not numbers: those would be compiled into the step. Written on the device, which
+        # the host need not wait for, and always in the same place.
+        self.settings = _PerModel(stack.learning_rate, *(n.clone() for n in stack.numbers))
         self.correction1, self.correction2 = (
             torch.zeros((), dtype=torch.float64, device=stack.device) for _ in range(2)
         )
 
     def __call__(self, state: State, batch: Batch) -> tuple[Losses, Tensor]:
         """Train on a batch, in place; return the losses and the norms of the gradients, (S,)."""
+        graph = self.begin(state)
+        losses, norms = self.descend(graph, state, batch)
+        self.end(state, losses)
+        return losses, norms
+
+    def begin(self, state: State) -> Descend:
+        """Count the step, bring the numbers of the device to it; return its graph."""
         config = self.config
         state.step += 1
         self.correction1.fill_(1 - config.adam_beta1**state.step)
         self.correction2.fill_(1 - config.adam_beta2**state.step)
-        with product_mode(config.precision):
-            graph = self._graph(state.step)
-            numbers = self.stack.mining_numbers(state.step)
-            settings = _PerModel(self.stack.learning_rate, *numbers)
-            results = [
-                self._descend_group(graph, settings, state, batch, group) for group in self.groups
-            ]
+        numbers = self.stack.mining_numbers(state.step)
+        if numbers is not self.stack.numbers:
+            self.settings.contrastive_weight.copy_(numbers.contrastive_weight)
+            self.settings.noise_scale.copy_(numbers.noise_scale)
+        return self._graph(state.step)
+
+    def descend(self, graph: Descend, state: State, batch: Batch) -> tuple[Losses, Tensor]:
+        """Change weights and moments in place; return the losses and norms, (S,)."""
+        with product_mode(self.config.precision):
+            results = [self._descend_group(graph, state, batch, group) for group in self.groups]
         by_model = (_joined(parts) for parts in zip(*(part for part, _ in results), strict=True))
         losses = Losses(*by_model)  # type: ignore[arg-type]
+        return losses, torch.cat([norms for _, norms in results])
+
+    def end(self, state: State, losses: Losses) -> None:
+        """Bring the averages up to date, and remember which models failed."""
+        config = self.config
         update_average(
             state.average,
             state.weights,
@@ -64,9 +84,8 @@ class Step:
             largest=config.ema_decay,
         )
         state.note_failures(losses.total)
-        return losses, torch.cat([norms for _, norms in results])
 
-    def _graph(self, step: int) -> _Descend:
+    def _graph(self, step: int) -> Descend:
         """Return the part of a step that is one graph: one per length that a curriculum has."""
         mining = mining_at(self.config.mining, step, self.config.steps)
         if mining not in self.graphs:
@@ -74,13 +93,13 @@ class Step:
         return self.graphs[mining]
 
     def _descend_group(
-        self, graph: _Descend, settings: _PerModel, state: State, batch: Batch, group: slice
+        self, graph: Descend, state: State, batch: Batch, group: slice
     ) -> tuple[Losses, Tensor]:
         return graph(
             state.weights[group],
             Adam(*(moment[group] for moment in state.adam)),
             Batch(*(None if part is None else part[group] for part in batch)),  # type: ignore[arg-type]
-            _PerModel(*(numbers[group] for numbers in settings)),
+            _PerModel(*(numbers[group] for numbers in self.settings)),
             self.correction1,
             self.correction2,
         )
@@ -92,7 +111,7 @@ def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
     return torch.cat(present) if present else None
 
 
-def _descend(stack: Stack, mining: Mining) -> _Descend:
+def _descend(stack: Stack, mining: Mining) -> Descend:
     """Return the part of a step that is one graph, for the strategy as it is then."""
     config, layout = stack.config, stack.layout
     features, schedule = stack.features(), stack.schedule()

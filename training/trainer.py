@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -12,7 +13,7 @@ from training.config import IREDConfig, stack_key
 from training.outcome import Measurement, Outcome
 
 if TYPE_CHECKING:
-    from training.evaluate import Scores
+    from training.evaluate import References, Scores
     from training.stack import Stack, State
 
 
@@ -81,8 +82,9 @@ class IREDTrainer:
         import torch
 
         from training.allocator import keep_freed_memory
+        from training.background import Background
         from training.checkpoint import Checkpoints
-        from training.evaluate import evaluation_size, score
+        from training.evaluate import evaluation_size, reference_scores, score
         from training.loop import train_stack
         from training.progress import EvaluationWatch
         from training.stack import Stack
@@ -93,6 +95,9 @@ class IREDTrainer:
         stack = Stack([run.config for run in runs], [run.seed for run in runs], device)
         checkpoints = Checkpoints(stack, runs)
         steps = stack.config.steps
+        references: Callable[[], References] = partial(reference_scores, stack.config)
+        if device.type == "cuda":  # for a minute at the published size, beside the training
+            references = Background(references)
 
         def observe(step: int, values: list[dict[str, float] | None]) -> None:
             for run, numbers in zip(runs, values, strict=True):
@@ -107,7 +112,7 @@ class IREDTrainer:
                 if state.step == steps:
                     size = evaluation_size(stack.config)
                     watch = EvaluationWatch(state, size, observe, context.should_stop)
-                    scores = score(stack, state.average, watch.go_on)
+                    scores = score(stack, state.average, watch.go_on, references)
                 if scores is None:
                     return  # asked to stop: the runs have not ended
         details = _details(stack, state, time.monotonic() - trained_at)

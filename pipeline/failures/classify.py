@@ -172,6 +172,7 @@ _SLURM = "Slurm 22.05, seen"
 _TORCH = "PyTorch and CUDA error texts"
 RULES: tuple[Rule, ...] = (
     Rule(_F.CANCELLED_BY_USER, _ended_by("cancel", "cancelled with `pipeline cancel`"), "our own"),
+    Rule(_F.PAUSED, _ended_by("pause", "stopped by `pipeline advance --for-min`"), "our own"),
     Rule(_F.STALLED, _ended_by("stall", "ended for its silence, as the policy says"), "our own"),
     Rule(_F.DIVERGED, _said(_DIVERGED), "trainers' words; the worker's on values not finite"),
     Rule(_F.CUDA_OUT_OF_MEMORY, _said(_CUDA_MEMORY), _TORCH),

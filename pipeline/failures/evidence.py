@@ -46,7 +46,7 @@ class Evidence:
     message: str | None = None
     """What the attempt itself said (failure.json)."""
     ended_by: str | None = None
-    """Set when we ended it ourselves: "cancel" or "stall"."""
+    """Set when we ended it ourselves: "cancel", "stall" or "pause"."""
     elapsed_s: float | None = None
     limit_s: float | None = None
     lead_s: float = 0.0

@@ -12,6 +12,8 @@ class FailureClass(StrEnum):
     NODE_FAILURE = "node_failure"
     BAD_GPU = "bad_gpu"
     PREEMPTED = "preempted"
+    PAUSED = "paused"
+    """Stopped by us between two pieces of a study."""
     CANCELLED_BY_USER = "cancelled_by_user"
     LOG_NOT_CREATABLE = "log_not_creatable"
     DISK_QUOTA = "disk_quota"
@@ -62,6 +64,7 @@ REMEDY = {
     _F.BAD_GPU: "tell your administrators about {node}; `pipeline retry {run}` leaves it out",
     _F.PREEMPTED: "nothing is wrong with the run: `pipeline retry {run}`; it goes on from its "
     "last checkpoint",
+    _F.PAUSED: "nothing is wrong with the run: `pipeline advance` goes on from its checkpoint",
     _F.CANCELLED_BY_USER: "somebody ended it: `pipeline retry {run}` when it should run",
     _F.LOG_NOT_CREATABLE: "make {logs} writable from the compute nodes (does it exist there, is "
     "there room?), then `pipeline retry {run}`",

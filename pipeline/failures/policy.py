@@ -21,8 +21,8 @@ class FailurePolicy(StrictModel):
     """Table [profiles.NAME.failures]; works as it is, without any setting."""
 
     max_tries: Annotated[int, Field(ge=1, le=100)] = 3
-    """Attempts at a run that count; being preempted does not, nor a time limit that was reached
-    further on than before."""
+    """Attempts at a run that count; being preempted or paused does not, nor a time limit that was
+    reached further on than before."""
     memory_factor: Annotated[float, Field(gt=1, le=10)] = 1.5
     memory_max_gb: Gigabytes | None = None
     walltime_factor: Annotated[float, Field(ge=1, le=10)] = 1.3
@@ -86,7 +86,7 @@ def decide(kind: FailureClass, past: Past, policy: FailurePolicy) -> Decision:
         stop = kind in PHASE_STOPPING
         words = "stopped the phase: mend the cause, then retry" if stop else "not tried again"
         return Decision(retry=False, words=words, stop_phase=stop)
-    if kind is _F.PREEMPTED or (kind is _F.TIME_LIMIT and _came_further(past)):
+    if kind in (_F.PREEMPTED, _F.PAUSED) or (kind is _F.TIME_LIMIT and _came_further(past)):
         return _again(kind, past, policy, counts=False)
     allowed = min(policy.max_tries, 2) if kind is _F.KILLED_WITHOUT_TRACE else policy.max_tries
     same = past.earlier.count(kind) + 1
@@ -107,6 +107,7 @@ def _again(kind: FailureClass, past: Past, policy: FailurePolicy, *, counts: boo
     words = {
         _F.TIME_LIMIT: f"resumed with {walltime} min",
         _F.PREEMPTED: "resumed; this does not count as a try",
+        _F.PAUSED: "planned again; this does not count as a try",
         _F.NODE_FAILURE: "tried again on another node",
         _F.BAD_GPU: "tried again on another node",
     }.get(kind, "tried again")

@@ -115,7 +115,7 @@ class LocalScheduler:
     def cancel(
         self, jobs: Mapping[str, JobRecord], tasks: Mapping[str, Collection[int]] | None = None
     ) -> None:
-        """Ask the processes to stop (SIGTERM), then end what is left.
+        """Ask the processes to stop (SIGTERM); end what is left after the time that it may take.
 
         Raises:
             SchedulerUnreachableError: the tasks were started on another machine.
@@ -126,7 +126,8 @@ class LocalScheduler:
         }  # of one task each
         processes = [process for family in _processes(chosen).values() for process in family]
         _send(processes, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_GRACE_S
+        grace_s = max([_STOP_GRACE_S, *(job.signal_lead_s for job in chosen.values())])
+        deadline = time.monotonic() + grace_s
         while any(_alive(process) for process in processes) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         _send([process for process in processes if _alive(process)], signal.SIGKILL)

@@ -62,9 +62,11 @@ def test_a_failed_attempt_and_the_useful_one_after_it() -> None:
 
 
 def test_a_piece_that_was_gone_on_from_is_useful_and_a_preempted_one_is_named() -> None:
-    """A time limit loses nothing where the next piece resumed; preemption is its own column."""
+    """A limit or a pause loses nothing where the next piece resumed; preemption is apart."""
     limited = account_of(ended(3600, F.TIME_LIMIT), ended(3600), run(resumed=True), run())
     assert (limited.hours["useful"], limited.hours["failed"]) == (3.0, 1.0)
+    paused = account_of(ended(3600, F.PAUSED), ended(3600), run(resumed=True), run())
+    assert paused.hours == limited.hours
     preempted = account_of(ended(3600, F.PREEMPTED), ended(3600), run(), run())
     assert preempted.hours["preempted"] == 2.0
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from tests.conftest import NO_GPU
 from tests.training import oracle
 from training.batches import Batch
 from training.config import IREDConfig
@@ -28,6 +30,8 @@ TINY: dict[str, Any] = {
     "curve_every": 3,
     "curve_size": 8,
 }
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
 
 # Every strategy with its kinds, small enough for the tests' batch of 8; by a name for each.
 MININGS: dict[str, dict[str, Any]] = {

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.helpers import needs_gpu
+from training import data
 from training.data import HELD_OUT, draw_roots, held_out_set, invert, matrices
 from training.streams import generator
 
@@ -15,6 +17,43 @@ def test_inverses_are_inverses(size: int, dtype: torch.dtype, tolerance: float) 
     A, y = matrices(draw_roots(generator(0, "data"), 700, size), 0.5, dtype)
     A, y = A.double().view(-1, size, size), y.double().view(-1, size, size)
     assert (y - torch.linalg.inv(A)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("size", [3, 20, 22])
+def test_inverting_in_blocks_of_pivots_is_as_exact(size: int) -> None:
+    """What is compiled for a GPU errs no more against float64 than one pivot at a time does."""
+    A, y = matrices(draw_roots(generator(0, "data"), 2000, size), 0.1, torch.float32)
+    A = A.view(-1, size, size)
+    exact = torch.linalg.inv(A.double())
+    M = A.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
+    data._gauss_jordan_in_blocks(M)
+    ours = (M.permute(2, 0, 1).double() - exact).norm()
+    one_at_a_time = (y.view_as(A).double() - exact).norm()
+    assert one_at_a_time < 1e-5 * exact.norm()
+    assert ours < 2 * one_at_a_time
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_matrices_are_the_same_up_to_rounding() -> None:
+    """The compiler takes the blocks of pivots, and all of it in one graph."""
+    R = draw_roots(generator(0, "data"), 100, 6).view(2, 50, 6, 6)
+    compiled = torch.compile(matrices, fullgraph=True, dynamic=False)
+    for ours, theirs in zip(
+        compiled(R, 0.5, torch.float32), matrices(R, 0.5, torch.float32), strict=True
+    ):
+        assert ours.shape == theirs.shape
+        assert torch.allclose(ours, theirs, atol=2e-6)
+
+
+@needs_gpu
+def test_matrices_on_a_gpu_are_as_exact() -> None:
+    """Compiled or not, inverses of 20x20 matrices err like float32's."""
+    R = draw_roots(generator(0, "data"), 2048, 20).cuda()
+    for make in (matrices, torch.compile(matrices, fullgraph=True, dynamic=False)):
+        A, y = (part.double().view(-1, 20, 20) for part in make(R, 0.5, torch.float32))
+        exact = torch.linalg.inv(A)
+        assert (y - exact).norm() < 1e-5 * exact.norm()
 
 
 def test_matrices_follow_the_definition() -> None:

@@ -49,7 +49,7 @@ def test_a_run_is_scored_the_same_in_every_stack() -> None:
     for seeds in ([5], [2, 5]):
         stack = Stack([setting] * len(seeds), seeds, CPU)
         flats.append(stack.initial_weights())
-        scores.append(score(stack, flats[-1], to_the_end))
+        scores.append(score(stack, flats[-1], to_the_end, dict))
     alone, together = scores
     assert alone is not None
     assert together is not None

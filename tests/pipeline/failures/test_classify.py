@@ -132,6 +132,7 @@ def judged(**known: object) -> FailureClass:
         # What we did ourselves comes before all else.
         ({"state": "CANCELLED", "message": STOPPED, "ended_by": "cancel"}, F.CANCELLED_BY_USER),
         ({"state": "CANCELLED", "message": STOPPED, "ended_by": "stall"}, F.STALLED),
+        ({"backend": "local", "message": STOPPED, "ended_by": "pause"}, F.PAUSED),
     ],
 )  # fmt: skip
 def test_an_attempt_is_judged_by_the_most_telling_thing_known_of_it(

@@ -61,6 +61,15 @@ def test_a_time_limit_counts_only_where_no_progress_was_made() -> None:
     assert not decide(F.TIME_LIMIT, same, DEFAULT).retry
 
 
+def test_a_pause_never_counts() -> None:
+    """However often a study is carried on in pieces, its runs go on together from there."""
+    decision = decide(F.PAUSED, past(counted_tries=3, step=5, best_step_before=5), DEFAULT)
+
+    assert decision.retry
+    assert decision.resume
+    assert not decision.counts
+
+
 @pytest.mark.parametrize("kind", [F.NODE_FAILURE, F.BAD_GPU])
 def test_a_bad_node_is_blamed_even_when_the_run_is_given_up(kind: FailureClass) -> None:
     """Others must not land there, whatever becomes of this run."""
