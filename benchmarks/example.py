@@ -18,7 +18,8 @@ from pipeline.store import StateStore
 from pipeline.words import count, duration
 
 COPIED = ("study.toml", "slurm/profiles.toml", "RESULTS.md", "RESULTS.html", ".state/pipeline.json")
-RUN_FILES = ("config.json", "result.json", "diagnostics.npz")
+RUN_FILES = ("config.json", "result.json")
+RECORDINGS, METRICS = "diagnostics.npz", "metrics.jsonl"
 POINT = "validation_mse"
 
 # What the published study of this question reports, at 20x20 matrices: seeds 0-9, and its GPU-hours
@@ -51,8 +52,12 @@ def collect(workspace: Path, example: Path, commands: Sequence[str]) -> int:
         source, target = workspace / "runs" / key, example / "runs" / key
         for name in RUN_FILES:
             _copy(source / name, target / name)
-        (target / "metrics.jsonl").write_text(_points(source / "metrics.jsonl"), encoding="utf-8")
         results[key] = json.loads((source / "result.json").read_bytes())
+        attempt = Path("attempts", results[key]["attempt"]["folder"])
+        _copy(source / attempt / RECORDINGS, target / attempt / RECORDINGS)
+        (target / attempt).mkdir(parents=True, exist_ok=True)
+        points = _points(source / attempt / METRICS)
+        (target / attempt / METRICS).write_text(points, encoding="utf-8")
     (example / "README.md").write_text(described(state, results, commands), encoding="utf-8")
     return sum(path.stat().st_size for path in example.rglob("*") if path.is_file())
 

@@ -68,7 +68,9 @@ def results_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 def furthest(workspace: Workspace) -> int:
     """The last step that any run has reported."""
-    lines = [p.read_text().splitlines() for p in workspace.runs_dir.glob("*/*/metrics.jsonl")]
+    lines = [
+        p.read_text().splitlines() for p in workspace.runs_dir.glob("*/*/attempts/*/metrics.jsonl")
+    ]
     return max((int(json.loads(found[-1])["step"]) for found in lines if found), default=0)
 
 
@@ -119,7 +121,7 @@ def check_example(example: Path, parts: Workspace, results: dict[str, dict[str, 
     assert "are what the results give" in said
     for path in (path for path in example.rglob("*") if path.is_file()):
         assert str(parts.root).encode() not in path.read_bytes(), path
-    curve = next(example.glob("runs/*/*/metrics.jsonl")).read_text().splitlines()
+    curve = next(example.glob("runs/*/*/attempts/*/metrics.jsonl")).read_text().splitlines()
     assert [json.loads(line)["step"] for line in curve] == [*range(0, 2501, 500)]
 
 
