@@ -22,8 +22,9 @@ HOURS_FLOOR = 0.001
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
 
-# What opens a heading, a list, a rule: it would when it stands first on a line.
-_OPENING = re.compile(r"^(\s*\d*)(#+|[-+.)]|=+|-+)(?=\s|$)")
+# What opens a heading, a list, a rule: it would when it stands first on a line. A full stop or
+# a bracket does so behind a number alone.
+_OPENING = re.compile(r"^(\s*\d*)(#+|[-+]|(?<=\d)[.)]|=+|-+)(?=\s|$)")
 
 
 def one_line(text: str) -> str:

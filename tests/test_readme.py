@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.study_file import StudyFile
 from tests.fakeslurm.control import FakeSlurm
+from tests.recompute.whole import recompute
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,6 +73,9 @@ def test_make_demo_runs_the_miniature_to_its_report(tmp_path: Path) -> None:
     assert "| 4 Alternatives | complete | 32 of 32 |" in report
     assert "counts for no diagnostic" not in report
     assert len(re.findall(r"^Verdict: \*\*[A-Z]+\*\*", report, flags=re.MULTILINE)) == 7
+    numbers, wrong = recompute(demo)
+    assert numbers > 1_000
+    assert wrong == []
     for figure in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", report):
         assert (demo / figure).read_text(encoding="utf-8").startswith("<?xml")
     assert all(
