@@ -23,41 +23,11 @@ from tests.fakeslurm import node
 from tests.fakeslurm.control import FakeSlurm
 from tests.fakeslurm.model import Job
 from tests.pipeline.chained import aged, state_of
-from tests.pipeline.conftest import make_toy
+from tests.pipeline.conftest import TOY_STUDY, make_toy
 
-STUDY = """\
-[study]
-name = "chaos"
-question = "Does a handicap hurt?"
-trainer = "toy:ToyTrainer"
-metric = { name = "loss", direction = "minimize" }
-profile = "cluster"
-
-[config]
-steps = 3
-
-[conditions.baseline]
-label = "Baseline"
-
-[conditions.worse]
-label = "Handicapped"
-config.handicap = 0.5
-
-[hypotheses.handicap-helps]
-statement = "A handicap lowers the loss."
-candidate = "worse"
-reference = "baseline"
-
-[analysis]
-min_pairs = 3
-
-[phases.pilot]
-seeds = [1000]
-
-[phases.multiseed]
-seeds = "0-5"
-confirmatory = true
-"""
+STUDY = TOY_STUDY.replace('name = "toy"', 'name = "chaos"', 1).replace(
+    'direction = "minimize" }\n', 'direction = "minimize" }\nprofile = "cluster"\n', 1
+)
 
 PROFILES = """
 [profiles.cluster]
