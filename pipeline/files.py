@@ -42,20 +42,20 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: it cannot be read, is no regular file, or holds more than `most` bytes.
     """
     try:
-        content = _content(path, most + 1)
+        return _content(path, most)
     except OSError as error:
         if error.errno != errno.ESTALE:
             raise
         look_again(path.parent)  # another host has replaced the file since we looked its name up
-        content = _content(path, most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
-    return content
+        return _content(path, most)
 
 
 def _content(path: Path, most: int) -> bytes:
-    with open_regular(path) as file:
-        return file.read(most)
+    with open_regular(path) as file:  # to ask for `most` bytes would take so much memory first
+        content = file.read() if os.fstat(file.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+    return content
 
 
 def look_again(folder: Path) -> None:
