@@ -444,6 +444,7 @@ def test_leftovers_of_killed_commands_are_removed_when_they_are_old(
     old = [
         state_dir / ".pipeline.json.0123abcd",
         run_dir / ".result.json.0123abcd",
+        run_dir / "attempts" / ".07-dead-89ab" / "checkpoint.pt",
         root / ".RESULTS.md.0123abcd",
         state_dir / ".lease.0123456789abcdef" / "0123456789abcdef",
         state_dir / "code" / ".new-0123abcd" / "a.py",
