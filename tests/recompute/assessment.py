@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 from math import ceil
 from typing import Any, Literal
@@ -95,16 +96,16 @@ class Assessment:
         short = r"^- (\*\*.*?)(\S+): .* against .*?, (\S+%|not defined) (\[.*?\]|not defined)\."
         for where, name, percent, interval in self._items("Key findings", short):
             phase = self._phase(where)
-            facts = phase._facts(name)
+            facts = phase.facts[name]
             self._verdict(phase, name, where)
             self.checker.numbers(name, percent, facts["in percent"])
             self.checker.numbers(name, interval, _first(facts, "CI (Fieller)"))
         self._by_hypothesis(
-            "Resolution", lambda p, n: [*p._facts(n)["the same at Bonferroni's level"]]
+            "Resolution", lambda p, n: [*p.facts[n]["the same at Bonferroni's level"]]
         )
         self._by_hypothesis(
             "Spread over seeds",
-            lambda p, n: [*p._facts(n)["ratio of sds"], *p._facts(n)["Brown-Forsythe p"]],
+            lambda p, n: [*p.facts[n]["ratio of sds"], *p.facts[n]["Brown-Forsythe p"]],
         )
         for line in self._items("Key findings", r"^- (Evaluation.*)$"):
             phase = self._phase(line)
@@ -130,14 +131,14 @@ class Assessment:
                 found = re.search(
                     rf"[:;] {name} ([^;]*?)(?: \(\d+ pairs?\)|, not resolved)?[;.](?!\d)", line
                 )
-                if found and phase._facts(name):
+                if found and phase.facts[name]:
                     self.checker.numbers(f"{title} {name}", found[1], wanted(phase, name))
 
     def _table(self) -> None:
         (table,) = (t for t in tables(self._section("Hypothesis assessment")))
         for name, verdict, percent, interval, pairs, p, p_flip, place in table[1:]:
             phase = self.phases[place.partition(", ")[2]]
-            facts = phase._facts(name)
+            facts = phase.facts[name]
             self._verdict(phase, name, verdict)
             self.checker.equal(name, int(pairs), len(phase._pairs(name)[0]))
             if percent == "not tested":
@@ -160,7 +161,7 @@ class Assessment:
         """One verdict in full."""
         self._verdict(phase, name, re.findall(r"\*\*[A-Z]+\*\*", line)[0])
         found = FACTS.search(line)
-        facts = phase._facts(name)
+        facts = phase.facts[name]
         if found is None or not facts:
             return
         percent, interval, pairs, p, p_flip, family, margin = found.groups()
@@ -234,6 +235,7 @@ def _missing(total: int, complete: int) -> tuple[int, ...]:
     return () if total <= complete else (total - complete, total)
 
 
+@cache
 def to_detect(sd: float, size: float, alpha: float, power: float) -> int:
     """Pairs for the paired t test, by statsmodels; it looks for real numbers, upwards from 2."""
     for n in count(2):
@@ -242,6 +244,7 @@ def to_detect(sd: float, size: float, alpha: float, power: float) -> int:
     raise AssertionError
 
 
+@cache
 def to_bound(sd: float, margin: float, alpha: float, power: float) -> int:
     """Pairs for TOST at a true difference of zero: power as a mean over quantiles of chi-square."""
     u = (np.arange(20_000) + 0.5) / 20_000

@@ -3,16 +3,16 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from tests.recompute.formulas import Array, fieller, flips, paired, small_sample, standardised
+from tests.recompute.formulas import Array, fieller, flips, holm, paired, small_sample, standardised
 from tests.recompute.reading import Section, Table, tables
 
 
@@ -122,7 +122,7 @@ class Paired:
     def _order(self, table: Table) -> None:
         for _, label, value, interval, verdict in table[1:]:
             name = next(n for n, h in self.hypotheses.items() if h[0] == label)
-            facts = self._facts(name)
+            facts = self.facts[name]
             where = f"{self.s.phase} order {label}"
             self.checker.numbers(where, value, facts["in percent"])
             self.checker.numbers(where, interval, facts["CI at Bonferroni's level"][:2])
@@ -169,7 +169,6 @@ class Paired:
 
     def _comparisons(self, table: Table) -> None:
         names = table[0][1:]
-        facts = {name: self._facts(name) for name in names}
         for title, *cells in table[1:]:
             key = title.replace("*", "")
             for name, cell in zip(names, cells, strict=True):
@@ -185,7 +184,7 @@ class Paired:
                     self.checker.equal(where, int(cell.split()[0]), len(self._pairs(name)[0]))
                 elif "not defined" not in cell:
                     self.checker.numbers(
-                        where, cell, facts[name][re.sub(r" at ±.*| at power.*", "", key)]
+                        where, cell, self.facts[name][re.sub(r" at ±.*| at power.*", "", key)]
                     )
 
     def _pairs(self, name: str) -> tuple[Array, Array]:
@@ -199,8 +198,7 @@ class Paired:
 
     def _holm(self, name: str, p_of: Callable[[str], float]) -> float:
         family = self._family(name)
-        adjusted = multipletests([p_of(other) for other in family], method="holm")[1]
-        return float(adjusted[family.index(name)])
+        return holm(tuple(p_of(other) for other in family))[family.index(name)]
 
     def _p(self, name: str) -> float:
         c, r = self._pairs(name)
@@ -238,8 +236,12 @@ class Paired:
             return "INCONCLUSIVE"
         return "SUPPORTED" if c.mean() < r.mean() else "REJECTED"
 
+    @cached_property
+    def facts(self) -> dict[str, dict[str, list[float | None]]]:
+        """Expected numbers of each hypothesis, by the row's title; a report repeats them often."""
+        return {name: self._facts(name) for name in self.hypotheses}
+
     def _facts(self, name: str) -> dict[str, list[float | None]]:
-        """Expected numbers by the row's title."""
         c, r = self._pairs(name)
         if not self._testable(name) or np.array_equal(c, r):
             return _Nothing()
