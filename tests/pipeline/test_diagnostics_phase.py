@@ -16,10 +16,10 @@ from pipeline.site import Site, open_site
 from pipeline.state import RunRecord, State
 from pipeline.study import load_study
 from pipeline.workspace import Workspace
-from tests.pipeline import test_report as report_rules
 from tests.pipeline.conftest import Cli, edit, make_toy
 from tests.pipeline.planting import planted
 from tests.pipeline.recorded import Planted, recorded
+from tests.pipeline.report_rules import assert_tables_are_whole, forbidden_in
 from tests.recompute.whole import recompute
 
 STUDY = """\
@@ -82,8 +82,8 @@ def reported(site: Site, state: State) -> str:
     report = gather(site.workspace, site.study, state)
     text = render_report(report, site.workspace.template_dirs())
     site.workspace.report_file.write_text(text, encoding="utf-8")
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
-    report_rules.test_tables_are_whole(text)
+    assert forbidden_in(text) == []
+    assert_tables_are_whole(text)
     return text
 
 

@@ -11,8 +11,8 @@ from pipeline.publish import publish
 from pipeline.replan import replanned
 from pipeline.site import Site
 from pipeline.state import RunRecord
-from tests.pipeline import test_report as report_rules
 from tests.pipeline.planting import planted
+from tests.pipeline.report_rules import assert_tables_are_whole, forbidden_in
 from tests.recompute.whole import recompute
 
 GIVING = {"1": 1, "2b": 1, "3": 3}
@@ -70,8 +70,8 @@ def test_a_planted_truth_gets_its_verdict_in_every_phase(whole: Site, name: str)
     found = re.findall(r"^- \*\*([A-Z]+)\*\* in phase (\w+), ", answers, re.MULTILINE)
     assert found == [(truth.outcome, phase) for phase, n in GIVING.items() for _ in range(n)]
     assert truth.said in answers
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
-    report_rules.test_tables_are_whole(text)
+    assert forbidden_in(text) == []
+    assert_tables_are_whole(text)
     assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE", sweep_section(text))
 
 
@@ -103,7 +103,7 @@ def test_phases_that_have_not_run_say_so(whole: Site) -> None:
     text = whole.workspace.report_file.read_text(encoding="utf-8")
     assert "\nNot run: its runs are planned once phase sweep has selected a setting.\n" in text
     assert text.count("\nNot run.\n") == 5
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
+    assert forbidden_in(text) == []
     said = text.split("## How to read a verdict")[0]
     assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE|\d%.*CI", said)
 
