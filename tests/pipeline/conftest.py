@@ -18,6 +18,7 @@ from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.planting import WHOLE_STUDY
+from tests.pipeline.result_file import result_for
 
 TOY_STUDY = """\
 [study]
@@ -168,6 +169,12 @@ def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
     return {run.status for run in state_of(workspace).runs_of(phase).values()}
 
 
+def toy_result(workspace: Workspace, key: str, token: str) -> str:
+    """A valid result.json of a run, by any attempt."""
+    run = state_of(workspace).runs[key]
+    return result_for("toy", key, run, {"loss": 1.0}, {"token": token}).decode()
+
+
 def add_policy(workspace: Workspace, profile: str = "cluster", **settings: object) -> None:
     """Write settings of the failure policy into the workspace's profile."""
     path = workspace.root / "slurm" / "profiles.toml"
@@ -182,3 +189,22 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
+
+
+def snapshot(workspace: Workspace) -> dict[str, bytes]:
+    """Every file of the workspace but those that running tasks and Python write."""
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes()
+        for path in workspace.root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "lock"
+    }
+
+
+def kill_the_task(workspace: Workspace) -> None:
+    """End every process of the only live task with SIGKILL, once it has begun to work."""
+    (job,) = state_of(workspace).live_jobs().values()
+    controller = psutil.Process(int(job.job_id or 0))
+    wait_for(controller.children)
+    for process in [*controller.children(recursive=True), controller]:
+        process.kill()
+    wait_for(lambda: not psutil.pid_exists(controller.pid))
