@@ -24,7 +24,7 @@ from pipeline import cli, worker
 from pipeline.scheduler import Submission, Submitted, TaskStatus
 from pipeline.state import JobRecord, TaskState
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import PROFILES, edit, make_toy
+from tests.pipeline.conftest import PROFILES, make_toy, on_cluster
 
 Drawings = dict[str, bytes]
 _PICTURE = (
@@ -177,9 +177,7 @@ def _one_picture(analysis: Any, *_rest: object, **_named: object) -> Drawings:
 def make_workspace(folder: Path) -> Workspace:
     """The toy study on the profile "cluster"."""
     place = make_toy(folder)
-    (folder / "slurm").mkdir()
-    (folder / "slurm" / "profiles.toml").write_text(PROFILES, encoding="utf-8")
-    edit(place, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(place, PROFILES)
     return place
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -401,3 +403,13 @@ def assert_plain(error: Exception) -> None:
     words = str(error)
     assert words
     assert "Traceback" not in words
+
+
+def assert_read_or_refused(parser: Parser, specimens: Specimens, content: bytes) -> None:
+    """A reader takes the content without a warning, or refuses it in plain words."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            parser.call(specimens, Path(folder), content)
+        except parser.errors as error:
+            assert_plain(error)

@@ -53,7 +53,7 @@ seeds = "0-5"
 confirmatory = true
 """
 
-PROFILES = """
+CLUSTER = """
 [profiles.cluster]
 backend = "slurm"
 partition = "main"
@@ -63,10 +63,10 @@ mem_gb = 1
 walltime_min = 30
 stack_size = 2
 poll_interval_s = 0.2
-canary = false
 """
+PROFILES = CLUSTER + "canary = false\n"
 
-WAIT_S = 60
+WAIT_S = 90
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -104,10 +104,7 @@ def site(workspace: Workspace) -> Site:
 @pytest.fixture
 def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
     """A cluster beside a workspace with a profile for it; two toy runs a task."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(workspace, PROFILES)
     return fake_slurm
 
 
@@ -157,6 +154,19 @@ def edit(workspace: Workspace, old: str, new: str) -> None:
     workspace.study_file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def write_profiles(workspace: Workspace, text: str) -> None:
+    """Give the workspace profiles of its own."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def on_cluster(workspace: Workspace, profiles: str) -> None:
+    """Have the toy study run on the profile "cluster" of these."""
+    write_profiles(workspace, profiles)
+    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+
+
 def state_of(workspace: Workspace) -> State:
     """The state as it is stored now."""
     state = StateStore(workspace.state_dir).load()
@@ -183,11 +193,11 @@ def add_policy(workspace: Workspace, profile: str = "cluster", **settings: objec
     path.write_text("\n".join([text, f"[profiles.{profile}.failures]", *lines, ""]))
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Poll until something holds; it must within a minute."""
+def wait_for(condition: Callable[[], object], what: str = "waited too long") -> None:
+    """Poll until something holds; it must within the time of a test."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "waited too long"
+        assert time.monotonic() < deadline, what
         time.sleep(0.05)
 
 

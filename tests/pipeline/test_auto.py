@@ -17,17 +17,13 @@ from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.chained import (
     PROFILES,
-    WAIT_S,
     aged,
     follow_ups,
     journal,
     prepare,
-    profiles,
-    state_of,
-    wait_for,
     wait_for_end,
 )
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import WAIT_S, Cli, edit, state_of, wait_for, write_profiles
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def test_a_follow_up_asks_for_little_and_waits_for_the_live_jobs(
     """No GPU, one CPU, the profile's own small request, afterany on what is in the queue."""
     cluster.configure(slots=0)
     partition = 'partition = "low"\nsetup = ["echo made ready"]\n'
-    profiles(workspace, PROFILES + partition)
+    write_profiles(workspace, PROFILES + partition)
 
     cli("advance", "--auto")
 
@@ -178,7 +174,7 @@ def test_tasks_that_are_refused_leave_no_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """A mistake in the profile ends with exit 2, and the follow-up's place is given back."""
-    profiles(workspace, PROFILES.replace("gpu:a100:1", "tpu:1"))
+    write_profiles(workspace, PROFILES.replace("gpu:a100:1", "tpu:1"))
 
     done = cli("advance", "--auto")
 
@@ -191,7 +187,7 @@ def test_a_follow_up_that_is_refused_says_what_to_change(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The profile's own table is named, and no task went in without a follow-up."""
-    profiles(workspace, PROFILES + 'partition = "nosuch"\n')
+    write_profiles(workspace, PROFILES + 'partition = "nosuch"\n')
 
     done = cli("advance", "--auto")
 
@@ -234,7 +230,7 @@ def test_a_profile_s_own_limit_counts_the_chain(
 ) -> None:
     """max_submitted has room for a follow-up, its successor and a task, or --auto is refused."""
     cluster.configure(slots=0)
-    profiles(
+    write_profiles(
         workspace,
         PROFILES.replace(
             "stack_size = 2", f"stack_size = 1\ncanary = false\nmax_submitted = {limit}"

@@ -11,7 +11,15 @@ import psutil
 from pipeline.state import RunStatus
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import WAIT_S, Cli, edit, kill_the_task, state_of, wait_for
+from tests.pipeline.conftest import (
+    WAIT_S,
+    Cli,
+    edit,
+    kill_the_task,
+    state_of,
+    wait_for,
+    write_profiles,
+)
 
 
 def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
@@ -46,9 +54,9 @@ def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
 
 def test_no_more_tasks_run_than_the_profile_allows(workspace: Workspace, cli: Cli) -> None:
     """max_running bounds what is in flight, whatever submitit would start."""
-    profiles = workspace.root / "slurm" / "profiles.toml"
-    profiles.parent.mkdir()
-    profiles.write_text('[profiles.local]\nbackend = "local"\nmax_running = 2\nstack_size = 1\n')
+    write_profiles(
+        workspace, '[profiles.local]\nbackend = "local"\nmax_running = 2\nstack_size = 1\n'
+    )
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1003"')
     edit(workspace, "steps = 3", "steps = 1000\nstep_s = 0.2")  # none ends while we look
 

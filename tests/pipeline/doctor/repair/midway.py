@@ -17,7 +17,7 @@ from pipeline.state import RunStatus, State
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import TOY_STUDY, edit, make_toy, state_of, wait_for
+from tests.pipeline.conftest import TOY_STUDY, make_toy, on_cluster, state_of, wait_for
 from tests.pipeline.doctor.conftest import PROFILES
 
 OLD = time.time() - 7200
@@ -93,10 +93,7 @@ def files_of(workspace: Workspace) -> dict[Path, bytes]:
 def gone_midway(folder: Path) -> Iterator[Midway]:
     """One task is done, one runs and never ends, one waits."""
     place = make_toy(folder / "ws", STUDY)
-    profiles = place.root / "slurm" / "profiles.toml"
-    profiles.parent.mkdir()
-    profiles.write_text(f"{PROFILES}stack_size = 4\ncanary = false\n", encoding="utf-8")
-    edit(place, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(place, f"{PROFILES}stack_size = 4\ncanary = false\n")
     forget_trainer()
     with pytest.MonkeyPatch.context() as patch, FakeSlurm(folder / "slurm", slots=1) as cluster:
         for name, value in cluster.environment().items():
