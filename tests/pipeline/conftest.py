@@ -167,6 +167,11 @@ def on_cluster(workspace: Workspace, profiles: str) -> None:
     edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
 
 
+def only_pilot(workspace: Workspace) -> None:
+    """Let the study end with its pilot: a fifth of its runs, and no figure."""
+    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+
+
 def state_of(workspace: Workspace) -> State:
     """The state as it is stored now."""
     state = StateStore(workspace.state_dir).load()

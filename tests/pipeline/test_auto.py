@@ -23,7 +23,15 @@ from tests.pipeline.chained import (
     prepare,
     wait_for_end,
 )
-from tests.pipeline.conftest import WAIT_S, Cli, edit, state_of, wait_for, write_profiles
+from tests.pipeline.conftest import (
+    WAIT_S,
+    Cli,
+    edit,
+    only_pilot,
+    state_of,
+    wait_for,
+    write_profiles,
+)
 
 
 @pytest.fixture
@@ -87,6 +95,7 @@ def test_a_second_command_adds_no_second_chain(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """By hand again, and several at once: one follow-up; the study still ends."""
+    only_pilot(workspace)
     cluster.configure(slots=0)
     command = [sys.executable, "-m", "pipeline", "advance", "--auto"]
     racing = [
@@ -257,6 +266,7 @@ def test_a_silent_scheduler_is_waited_out_by_the_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The follow-up tries again, writes that down, and the study still ends."""
+    only_pilot(workspace)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     cluster.configure(unreachable=True)
@@ -304,6 +314,7 @@ def test_a_follow_up_that_was_killed_is_called_broken_and_taken_up_again(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """Nothing is lost in silence: status names job, log and command; --auto goes on."""
+    only_pilot(workspace)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     (job,) = follow_ups(cluster)

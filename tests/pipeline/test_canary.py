@@ -22,6 +22,7 @@ from tests.pipeline.conftest import (
     Cli,
     attempt_of,
     edit,
+    only_pilot,
     state_of,
     write_profiles,
 )
@@ -67,7 +68,7 @@ def phase_of_ten(workspace: Workspace, cluster: FakeSlurm) -> Workspace:
     """A pilot of ten tasks on a cluster whose profile leaves the canary on."""
     write_profiles(workspace, CLUSTER)
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1009"')
-    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+    only_pilot(workspace)
     cluster.configure(slots=0)
     return workspace
 

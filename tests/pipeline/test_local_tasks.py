@@ -16,6 +16,7 @@ from tests.pipeline.conftest import (
     Cli,
     edit,
     kill_the_task,
+    only_pilot,
     state_of,
     wait_for,
     write_profiles,
@@ -26,6 +27,7 @@ def test_ctrl_c_leaves_the_tasks_running_and_the_next_watch_goes_on(
     workspace: Workspace, cli: Cli
 ) -> None:
     """Interrupting the watch loses nothing: exit 130, tasks alive, the study still completes."""
+    only_pilot(workspace)
     hold = workspace.root / "hold"  # what the toy waits for
     hold.touch()
     watch = subprocess.Popen(

@@ -21,7 +21,7 @@ from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.conftest import (
     Cli,
     attempt_of,
-    edit,
+    only_pilot,
     reports_of,
     state_of,
     toy_result,
@@ -39,13 +39,12 @@ WAITS = f"""last = HOLD.with_name("last")
                 time.sleep(0.05)
             {OUTCOME}"""
 """It has taken its last step, and waits while the file is empty or names its folder."""
-MULTISEED = '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n'
 
 
 @pytest.fixture
 def pilot(workspace: Workspace) -> Workspace:
     """A study of one phase with two runs."""
-    edit(workspace, MULTISEED, "")
+    only_pilot(workspace)
     return workspace
 
 
