@@ -182,6 +182,33 @@ def make_workspace(folder: Path) -> Workspace:
 
 
 @dataclass
+class Study:
+    """The toy study on a cluster that runs its tasks here."""
+
+    workspace: Workspace
+    cluster: Cluster
+
+    def call(self, *arguments: str) -> Ended:
+        """A command of the study's."""
+        return pipeline(*arguments, "-w", str(self.workspace.root))
+
+    def walk(self) -> Ended:
+        """Advance while there are tasks to run, as `advance --watch` would; the last step."""
+        while True:
+            ended = self.call("advance")
+            if not any(TaskState.QUEUED in job.states for job in self.cluster.jobs.values()):
+                return ended
+            self.cluster.run()
+
+
+@contextmanager
+def study_in(folder: Path) -> Iterator[Study]:
+    """A new study, with everything it submits run in this process."""
+    with installed(Cluster()) as cluster:
+        yield Study(make_workspace(folder), cluster)
+
+
+@dataclass
 class Stage:
     """A study at one point, put back as often as one likes."""
 

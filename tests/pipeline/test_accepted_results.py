@@ -7,77 +7,56 @@ import pytest
 
 from pipeline.state import RunStatus, TaskState
 from pipeline.workspace import Workspace
-from tests.inprocess import Cluster, Ended, installed, make_workspace, pipeline
+from tests.inprocess import Ended, Study, pipeline, study_in
 from tests.pipeline.conftest import Cli, edit, snapshot, state_of, toy_result
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    """Runs what is submitted in this process."""
-    with installed(Cluster()) as cluster:
-        yield cluster
+def study(tmp_path: Path) -> Iterator[Study]:
+    """The toy study, in this process."""
+    with study_in(tmp_path / "ws") as study:
+        yield study
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Workspace:
-    """The toy study on that cluster."""
-    return make_workspace(tmp_path / "ws")
-
-
-def advance(study: Workspace) -> Ended:
-    """One step."""
-    return pipeline("advance", "-w", str(study.root))
-
-
-def walk(study: Workspace, cluster: Cluster) -> Ended:
-    """Pilot, multi-seed phase, and the step that analyses it."""
-    for _ in range(2):
-        assert advance(study).code == 0
-        cluster.run()
-    return advance(study)
-
-
-def test_a_result_of_another_config_is_refused_by_name(study: Workspace, cluster: Cluster) -> None:
+def test_a_result_of_another_config_is_refused_by_name(study: Study) -> None:
     """A result.json copied from another run fails the run and says whose it is."""
-    advance(study)
-    state = state_of(study)
+    study.call("advance")
+    state = state_of(study.workspace)
     baseline, worse = sorted(state.runs_of("pilot"))
-    (job,) = cluster.jobs.values()
+    (job,) = study.cluster.jobs.values()
     job.states[:] = [TaskState.ENDED]
-    study.run_dir(worse).mkdir(parents=True, exist_ok=True)
-    result = toy_result(study, baseline, state.runs[worse].job or "")
-    (study.run_dir(worse) / "result.json").write_text(result)
+    study.workspace.run_dir(worse).mkdir(parents=True, exist_ok=True)
+    result = toy_result(study.workspace, baseline, state.runs[worse].job or "")
+    (study.workspace.run_dir(worse) / "result.json").write_text(result)
 
-    assert advance(study).code == 3
+    assert study.call("advance").code == 3
 
-    failed = state_of(study).runs[worse]
+    failed = state_of(study.workspace).runs[worse]
     assert failed.status is RunStatus.FAILED
     assert failed.reason == f"result.json is of another run: {baseline} instead of {worse}"
 
 
-def test_results_on_different_held_out_data_stop_the_study(
-    study: Workspace, cluster: Cluster
-) -> None:
+def test_results_on_different_held_out_data_stop_the_study(study: Study) -> None:
     """Runs scored on other data are not compared: exit 3, both runs named, no verdict."""
-    toy = study.root / "toy.py"
+    toy = study.workspace.root / "toy.py"
     own_data = "run.run_id.partition('-')[0].encode()"
     toy.write_text(toy.read_text().replace('b"toy"', own_data))
 
-    done = walk(study, cluster)
+    done = study.walk()
 
     assert done.code == 3
     assert "baseline" in done.err
     assert "worse" in done.err
-    assert not verdicts(study)
+    assert not verdicts(study.workspace)
 
 
-def test_a_result_changed_by_hand_is_noticed(study: Workspace, cluster: Cluster) -> None:
+def test_a_result_changed_by_hand_is_noticed(study: Study) -> None:
     """A report is made from the very files that were accepted, or not at all."""
-    assert walk(study, cluster).code == 0
-    path = next(study.runs_dir.glob("multiseed/*/result.json"))
+    assert study.walk().code == 0
+    path = next(study.workspace.runs_dir.glob("multiseed/*/result.json"))
     path.write_text(path.read_text().replace('"value":', '"value": '))
 
-    done = pipeline("report", "-w", str(study.root))
+    done = study.call("report")
 
     assert done.code == 2
     assert "was changed after it was accepted" in done.err
@@ -117,22 +96,20 @@ def checked(workspace: Workspace) -> Ended:
     return pipeline("report", "--check", "-w", str(workspace.root))
 
 
-def test_a_plan_changed_after_the_freeze_marks_the_verdicts(
-    study: Workspace, cluster: Cluster
-) -> None:
+def test_a_plan_changed_after_the_freeze_marks_the_verdicts(study: Study) -> None:
     """Editing the margin once results are in renders anew, every verdict marked POST-HOC."""
-    assert walk(study, cluster).code == 0
-    assert verdicts(study)
-    assert "POST-HOC" not in verdicts(study)
-    edit(study, "min_pairs = 3", "min_pairs = 3\nmargin_percent = 60.0")
+    assert study.walk().code == 0
+    assert verdicts(study.workspace)
+    assert "POST-HOC" not in verdicts(study.workspace)
+    edit(study.workspace, "min_pairs = 3", "min_pairs = 3\nmargin_percent = 60.0")
 
-    changed = advance(study)
+    changed = study.call("advance")
 
     assert changed.code == 0
     assert "every verdict will be marked POST-HOC" in changed.out
-    assert "POST-HOC" in verdicts(study)
-    assert pipeline("report", "-w", str(study.root)).code == 0
-    assert "POST-HOC" in verdicts(study)
+    assert "POST-HOC" in verdicts(study.workspace)
+    assert study.call("report").code == 0
+    assert "POST-HOC" in verdicts(study.workspace)
 
 
 def verdicts(workspace: Workspace) -> str:
