@@ -20,7 +20,7 @@ from pipeline.report_input import (
     SealState,
 )
 from tests.pipeline import published
-from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, run, scaled, table
+from tests.pipeline.analysis.arms import BASE, HYPOTHESIS, PLAN, run, scaled, table
 from tests.pipeline.refresh_golden import TEMPLATES
 
 

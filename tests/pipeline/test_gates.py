@@ -23,7 +23,7 @@ from pipeline.store import StateStore, decode, encode
 from pipeline.study_file import StudyFile
 from pipeline.workspace import Workspace
 from tests.inprocess import Study, study_in
-from tests.pipeline.analysis.test_multiseed import run
+from tests.pipeline.analysis.arms import run
 from tests.pipeline.conftest import Cli, edit
 
 PLAN = AnalysisPlan(metric="loss", direction="minimize", reference_condition="base")

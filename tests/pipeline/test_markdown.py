@@ -8,7 +8,7 @@ from pipeline import markdown
 from pipeline.analysis.table import Hole, HoleReason
 from pipeline.report import render_report
 from pipeline.report_input import ConditionInfo
-from tests.pipeline.analysis.test_multiseed import scaled, table
+from tests.pipeline.analysis.arms import scaled, table
 from tests.pipeline.refresh_golden import TEMPLATES
 from tests.pipeline.report_rules import assert_tables_are_whole
 from tests.pipeline.scenes import report

@@ -9,7 +9,7 @@ import pytest
 from pipeline.analysis.table import Direction, Hole, HoleReason, Measurement, ResultTable
 from pipeline.report import render_report
 from pipeline.report_completeness import completeness, gaps
-from tests.pipeline.analysis.test_multiseed import run, scaled, table
+from tests.pipeline.analysis.arms import run, scaled, table
 from tests.pipeline.refresh_golden import GOLDEN, TEMPLATES, rendered
 from tests.pipeline.report_rules import assert_tables_are_whole
 from tests.pipeline.scenes import SCENES, report, told

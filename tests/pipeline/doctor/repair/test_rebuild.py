@@ -7,7 +7,7 @@ from pipeline.doctor.rebuild import Found, adopted, with_decisions
 from pipeline.remains import Remains
 from pipeline.results import RunEntry
 from pipeline.state import RunStatus, TaskState
-from tests.pipeline.test_store import a_state
+from tests.pipeline.states import a_state
 
 
 def remains(token: str, made_at: str) -> Remains:
