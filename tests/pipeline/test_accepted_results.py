@@ -1,5 +1,6 @@
 """A report comes of the results that were accepted and the plan that was frozen, or says so."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def test_results_on_different_held_out_data_stop_the_study(study: Study) -> None
     assert "baseline" in done.err
     assert "worse" in done.err
     assert not verdicts(study.workspace)
+
+
+def test_a_phase_can_go_on_without_its_failed_runs_by_a_recorded_decision(study: Study) -> None:
+    """A seed that diverges for good does not block the study: accepted, journalled, reported."""
+    toy = study.workspace.root / "toy.py"
+    unlucky = "if run.config.fail_at is not None or (run.seed, run.config.handicap) == (3, 0.5):"
+    toy.write_text(toy.read_text().replace("if run.config.fail_at is not None:", unlucky))
+    assert study.call("advance", "--accept-failed").code == 2
+    assert study.walk().code == 3
+
+    accepted = study.call("advance", "--accept-failed")
+
+    assert accepted.code == 0, accepted.err
+    assert "goes on without 1 failed run, as decided" in accepted.out
+    status = json.loads(study.call("status", "--json").out)
+    assert [phase["status"] for phase in status["phases"]] == ["complete", "complete"]
+    assert "accepted failed" in (study.workspace.state_dir / "journal.jsonl").read_text()
+    assert "5 pairs" in study.workspace.report_file.read_text(encoding="utf-8")
 
 
 def test_a_result_changed_by_hand_is_noticed(study: Study) -> None:

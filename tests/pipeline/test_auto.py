@@ -210,8 +210,7 @@ def test_a_follow_up_that_is_refused_says_what_to_change(
 def test_the_follow_up_has_its_place_before_tasks_fill_a_limit(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
-    """With a limit far below the number of tasks the study ends all the same."""
-    edit(workspace, 'seeds = "0-5"', 'seeds = "0-9"')
+    """With a limit below the number of tasks the study ends all the same."""
     cluster.configure(max_submit=4, slots=4)
 
     assert cli("advance", "--auto").returncode == 0
@@ -351,6 +350,7 @@ def test_a_follow_up_behind_a_timed_out_sbatch_is_adopted(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """sbatch gives no answer but the job exists: no second one, and the study ends."""
+    only_pilot(workspace)
     cluster.configure(sbatch_ghosts=1)
 
     assert cli("advance", "--auto").returncode == 4

@@ -1,4 +1,4 @@
-"""A whole study on this machine, used as a researcher would: walked, looked at, edited, decided."""
+"""A whole study on this machine, used as a researcher would: walked, looked at, edited."""
 
 import json
 import subprocess
@@ -132,26 +132,6 @@ def test_a_watch_follows_an_edit_of_the_study(workspace: Workspace, cli: Cli) ->
         range(10, 16)
     )
     assert cli("advance").stdout.startswith("- nothing new")
-
-
-def test_a_phase_can_go_on_without_its_failed_runs_by_a_recorded_decision(
-    workspace: Workspace, cli: Cli
-) -> None:
-    """A seed that diverges for good does not block the study: accepted, journalled, reported."""
-    toy = workspace.root / "toy.py"
-    unlucky = "if run.config.fail_at is not None or (run.seed, run.config.handicap) == (3, 0.5):"
-    toy.write_text(toy.read_text().replace("if run.config.fail_at is not None:", unlucky))
-    assert cli("advance", "--accept-failed").returncode == 2
-    assert cli("advance", "--watch").returncode == 3
-
-    accepted = cli("advance", "--accept-failed")
-
-    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-    assert "goes on without 1 failed run, as decided" in accepted.stdout
-    status = json.loads(cli("status", "--json").stdout)
-    assert [phase["status"] for phase in status["phases"]] == ["complete", "complete"]
-    assert "accepted failed" in (workspace.state_dir / "journal.jsonl").read_text()
-    assert "5 pairs" in workspace.report_file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
