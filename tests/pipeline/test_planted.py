@@ -116,5 +116,18 @@ CHANGES = (
     r"^\| 3 Alternatives \| complete \| \d(\d)",
     r"^\| 3 Alternatives \| \d+ \| \d(\d)",
     r"^\| 3 Alternatives \| 0 \| 0\.6(\d)",
+    r"^\| 3 Alternatives \| complete \| 40 of 4(\d)",
+    r"^Complete: 2(\d) of 20",
+    r"^Complete: 20 of 2(\d)",
+    r"^\| Baseline \| \[1000\]\S+ \| 0\.9(\d)",
+    r"^\| Baseline \| \[1000\]\S+ .* (\d)\d\.0 \| 77 \|$",
+    r"^\| 20(\d) \| \[",
+    r"^\| Setting \| seed 10(\d)",
+    r"^\| \*reference:\* zero \|.* (\d)\.50000",
+    r"evaluation SE 0\.00(\d)00",
+    r"^Standard error of one run's .* Baseline 0\.00(\d)00",
+    r"^Selected: .* is [-+]\d\.\d\d% ± (\d)",
+    r"^- Phase 2, sweep: .* is selected \(estimate [-+]\d\.(\d)",
+    r"^- Phase 2b, confirm: Optimism of the selection: [-+]\d\.(\d)",
 )
 """A digit in the first group."""

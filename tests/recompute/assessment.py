@@ -112,10 +112,7 @@ class Assessment:
             for item in line.partition("own evaluation:")[2].strip(" .").split("; "):
                 label = max((a for a in phase.s.values if item.startswith(a)), key=len)
                 x = list(phase.s.values[label].values())
-                errors = [
-                    r["metrics"][phase.s.metric]["standard_error"] for r in phase._runs(label)
-                ]
-                expected = [np.std(x, ddof=1), max(errors)]
+                expected = [float(np.std(x, ddof=1)), max(phase.evaluation_errors(label))]
                 self.checker.numbers(label, item.removeprefix(label), expected)
         for line in self._items("Key findings", r"^- (Cost of one run.*)$"):
             phase = self._phase(line)
@@ -123,6 +120,10 @@ class Assessment:
                 (printed,) = re.findall(rf" {re.escape(label)} (<? ?[\d.]+\d|0)[,.]", line)
                 seconds = [run["device_s"] for run in phase._runs(label)]
                 self.checker.hours(label, printed, float(np.mean(seconds)) / 3600)
+
+        said = r"^- Phase \w+, ([\w-]+): Optimism of the selection: (\S+) points"
+        for name, points in self._items("Key findings", said):
+            self.checker.numbers(f"{name}: optimism", points, [self.phases[name].optimism])
 
     def _by_hypothesis(self, title: str, wanted: Callable[[Paired, str], Sequence[Any]]) -> None:
         for line in self._items("Key findings", rf"^- ({title}.*)$"):

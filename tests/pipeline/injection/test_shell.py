@@ -42,6 +42,7 @@ def test_sbatch_that_prints_no_job_id_may_have_made_one(
     tmp_path: Path, fake_slurm: FakeSlurm
 ) -> None:
     """Its words are shown, the intent stays, and the job is looked for before another is made."""
+    fake_slurm.configure(slots=0)  # what has ended would let the next phase go
     real = fake_slurm.bin / "sbatch"
     (fake_slurm.directory / "real").mkdir()
     hidden = real.rename(fake_slurm.directory / "real" / "sbatch")
