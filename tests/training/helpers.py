@@ -15,6 +15,7 @@ from tests.conftest import NO_GPU
 from tests.training import oracle
 from training.batches import Batch
 from training.config import IREDConfig
+from training.stack import Stack
 from training.weights import Layout, export_model, initial_weights
 
 TINY: dict[str, Any] = {
@@ -147,3 +148,15 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference in units of the largest entry."""
     ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300))
+
+
+def poison_first_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first model of every stack begin with weights that are no numbers."""
+    initial = Stack.initial_weights
+
+    def poisoned(self: Stack) -> Tensor:
+        weights = initial(self)
+        weights[0] = torch.nan
+        return weights
+
+    monkeypatch.setattr(Stack, "initial_weights", poisoned)

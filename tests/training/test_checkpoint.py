@@ -15,7 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.helpers import MININGS, FakeContext, FakeRun, config, scratch
+from tests.training.helpers import (
+    MININGS,
+    FakeContext,
+    FakeRun,
+    config,
+    poison_first_model,
+    scratch,
+)
 from training import checkpoint
 from training.config import IREDConfig
 from training.outcome import Outcome
@@ -150,16 +157,7 @@ def test_each_run_has_one_file() -> None:
 
 def test_a_failed_run_keeps_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is to be tried from the beginning, while its neighbour keeps its weights."""
-    from training.stack import Stack
-
-    initial = Stack.initial_weights
-
-    def poisoned(self: Stack) -> torch.Tensor:
-        weights = initial(self)
-        weights[0] = torch.nan
-        return weights
-
-    monkeypatch.setattr(Stack, "initial_weights", poisoned)
+    poison_first_model(monkeypatch)
     runs = runs_of([config()] * 2, [1, 2])
     train(runs, stop_after=3)
     outcomes, _ = train(runs)
