@@ -6,12 +6,14 @@ import re
 
 import pytest
 
+from pipeline.analysis.sweep import SweepDesign, analyse_sweep
 from pipeline.analysis.table import Direction, Hole, HoleReason, Measurement, ResultTable
 from pipeline.report import render_report
 from pipeline.report_completeness import completeness, gaps
-from tests.pipeline.analysis.arms import run, scaled, table
+from pipeline.report_input import PhaseInfo, PhaseStatus
+from tests.pipeline.analysis.arms import BASE, run, scaled, table
 from tests.pipeline.refresh_golden import GOLDEN, TEMPLATES, rendered
-from tests.pipeline.report_rules import assert_tables_are_whole
+from tests.pipeline.report_rules import assert_tables_are_whole, forbidden_in
 from tests.pipeline.scenes import SCENES, report, told
 
 
@@ -165,6 +167,65 @@ def test_where_training_stands_is_said_first(value: float, direction: Direction,
     cleared = said.startswith("Every condition has lower") == (direction == "minimize")
     advised = "No condition clears the predictor zero, which needs no training" in text
     assert advised != (cleared or "some conditions" in said)
+
+
+@pytest.mark.parametrize(
+    ("direction", "bound", "said"),
+    [
+        ("minimize", 0.9, None),
+        (
+            "minimize",
+            0.93,
+            "1 of the settings tried was past it at every seed, arm \\[a=2\\]: an estimate",
+        ),
+        ("minimize", 0.955, "2 of the settings tried were past it at every seed, the furthest on"),
+        ("maximize", 1.0195, None),
+        (
+            "maximize",
+            1.0185,
+            "1 of the settings tried was past it at every seed, Base: an estimate",
+        ),
+    ],
+)
+def test_settings_of_a_sweep_past_an_uncleared_predictor_are_named(
+    direction: Direction, bound: float, said: str | None
+) -> None:
+    """Beside the advice to find out what training lacks: a setting that had it, if any did.
+
+    One that is past it at some seeds only, or failed at one, is not.
+    """
+    given = report(beside(table(BASE), bound), direction=direction)
+    tried = sweep_of({"base": 1.02, "arm [a=1]": 0.95, "arm [a=2]": 0.92, "arm [a=3]": 0.9})
+    design = SweepDesign("arm", "base", {f"arm [a={a}]": {"a": a} for a in (1, 2, 3)})
+    analysis = analyse_sweep(beside(tried, bound), given.plan, design)
+    sweep = PhaseInfo("rates", "Sweep", PhaseStatus.COMPLETE, tried, analysis)
+
+    text = render_report(dataclasses.replace(given, phases=(*given.phases, sweep)), [TEMPLATES])
+
+    advice = text.split("## Recommendations")[1].split("\n- ")[1]
+    assert advice.startswith("No condition clears the predictor zero")
+    assert not forbidden_in(advice)
+    if said is None:
+        assert "settings tried" not in advice
+    else:
+        assert f"In phase rates, {said}" in advice
+
+
+def sweep_of(means: dict[str, float]) -> ResultTable:
+    """Three seeds a thousandth apart of each arm; the last arm failed at one of them."""
+    *_, last = means
+    cells = {
+        (arm, seed): mean + 0.001 * (seed - 101)
+        for arm, mean in means.items()
+        for seed in (100, 101, 102)
+    }
+    lost = (last, 102)
+    rows = tuple(
+        dataclasses.replace(run(arm, seed, value), phase="rates")
+        for (arm, seed), value in cells.items()
+        if (arm, seed) != lost
+    )
+    return ResultTable("rates", tuple(cells), rows, (Hole(*lost, HoleReason.FAILED, "lost"),))
 
 
 def beside(results: ResultTable, value: float) -> ResultTable:

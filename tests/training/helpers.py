@@ -59,6 +59,16 @@ MININGS: dict[str, dict[str, Any]] = {
 }
 
 
+# Every schedule of the learning rate, for trainings of nine steps and more; by a name for each.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {"shape": "constant"},
+    "warm-up": {"shape": "constant", "warmup_steps": 4},
+    "cosine": {"shape": "cosine"},
+    "cosine to a floor": {"shape": "cosine", "warmup_steps": 3, "floor_share": 0.1},
+    "linear": {"shape": "linear", "warmup_steps": 1, "floor_share": 0.25},
+}
+
+
 def config(**changes: Any) -> IREDConfig:
     """Return a config that trains in milliseconds."""
     return IREDConfig.model_validate({**TINY, **changes})

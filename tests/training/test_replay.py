@@ -18,6 +18,9 @@ RAMPS: dict[str, Any] = {
     "noise_scale": {"strategy": "curriculum", "ramp": "noise_scale", "start": 5},
 }
 
+# Rates of two runs: recorded steps have to follow each.
+RATES = ({"shape": "cosine", "warmup_steps": 6}, {"shape": "constant"})
+
 
 class _Untouchable:
     """Stands for a number of the host that a recorded step must not read."""
@@ -33,8 +36,8 @@ def steps_of(
     count: int = 20,
 ) -> tuple[State, list[Losses]]:
     """Train two runs that share no seed, and return where that led."""
-    setting = config(mining=strategy, steps=count)
-    stack = Stack([setting, setting], [3, 1], device)
+    settings = [config(mining=strategy, steps=count, schedule=table) for table in RATES]
+    stack = Stack(settings, [3, 1], device)
     with torch.inference_mode():
         state = State.initial(stack.initial_weights())
         take = Steps(stack, stack.batches(), record(state))

@@ -100,6 +100,7 @@ def test_progress_spans_the_run() -> None:
             "loss",
             "denoising_loss",
             "contrastive_loss",
+            "learning_rate",
             "gradient_norm",
             "clipped_share",
             "reverted_share",
