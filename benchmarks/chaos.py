@@ -1,6 +1,6 @@
 """What survives: commands, tasks and a whole cluster are killed; what is lost, what is doubled.
 
-    python -m benchmarks.chaos [--fake] [--crowd] [--training] [--cluster] [--faults]
+    python -m benchmarks.chaos [--fake] [--crowd] [--network] [--training] [--cluster] [--faults]
 
 All parts without an option. Prints a line for each and writes build/benchmarks/chaos.json, where
 parts that were not run keep what they came to before. Ends with 1 when anything was lost or doubled
@@ -8,6 +8,7 @@ or went wrong.
 
     --fake      kill -9 at every lasting call of every command of a study, on the fake Slurm
     --crowd     ten `advance` at once, on two hosts, for a minute; needs root
+    --network   the same where each host mounts the same network file system (GlusterFS)
     --training  kill -9 of tasks that train; the results are compared bit by bit
     --cluster   kill -9 of `advance` at random calls, on a real Slurm (slurm/testcluster)
     --faults    a study of 500 tasks on a real Slurm that loses tasks, nodes and its controller
@@ -19,15 +20,17 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.chaos.crowding import PROCESSES, crowded
 from tests.chaos.faults import survived
 from tests.chaos.killing import Death, Teller
+from tests.chaos.network import network_mounts
 from tests.chaos.realworld import killed_at_random
 from tests.chaos.stories import STORIES
 from tests.chaos.trained import trained
@@ -90,21 +93,32 @@ def fake() -> Figures:
     }
 
 
-def crowd() -> Figures:
+def crowd(mounts: Sequence[Path] = ()) -> Figures:
     """Ten processes on two hosts."""
-    effect = crowded(CROWD_S, CROWD_SEEDS)
+    effect = crowded(CROWD_S, CROWD_SEEDS, mounts)
     advances = effect.advances
-    wrong = [*effect.wrongs, *advances.outputs]
+    in_vain = [said for said in advances.outputs if "another advance holds the lock" in said]
+    wrong = [*effect.wrongs, *(set(advances.outputs) - set(in_vain))]
     return {
         "processes": PROCESSES,
         "seconds": CROWD_S,
         "advances": advances.codes.total(),
+        "waited_in_vain": len(in_vain),
         "submissions": effect.submissions,
         "runs": effect.runs,
         "duplicates": effect.duplicates,
         "losses": effect.losses,
         "wrong": wrong,
     }
+
+
+def network() -> Figures:
+    """The two hosts, and the compute nodes, see the study through a client of their own."""
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        network_mounts(Path(folder), hosts=3) as mounts,
+    ):
+        return crowd(mounts)
 
 
 def training() -> Figures:
@@ -149,6 +163,7 @@ def faults() -> Figures:
 PARTS: dict[str, Callable[[], Figures]] = {
     "fake": fake,
     "crowd": crowd,
+    "network": network,
     "training": training,
     "cluster": cluster,
     "faults": faults,

@@ -20,7 +20,7 @@ from pipeline.attempts import (
     drop_earlier_checkpoints,
     is_attempt_name,
 )
-from pipeline.files import read_bytes, write_atomic
+from pipeline.files import look_again, read_bytes, write_atomic
 from pipeline.promotion import make_way, promote
 
 _NAME = "attempt.json"
@@ -56,6 +56,7 @@ class Claim:
             SupersededError: the run is not ours any more.
             PipelineError: the file system refuses; the next `advance` tries again.
         """
+        look_again(self.run_dir)
         self.check()
         ours = promote(self.run_dir, self.folder)
         if ours:

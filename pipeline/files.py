@@ -41,11 +41,32 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or holds more than `most` bytes.
     """
-    with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+    try:
+        return _content(path, most)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        look_again(path.parent)  # another host has replaced the file since we looked its name up
+        return _content(path, most)
+
+
+def _content(path: Path, most: int) -> bytes:
+    with open_regular(path) as file:  # to ask for `most` bytes would take so much memory first
+        content = file.read() if os.fstat(file.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
     return content
+
+
+def look_again(folder: Path) -> None:
+    """Have the file server asked what the names in a folder stand for now.
+
+    A client of a network file system may take a name for the file that it stood for a second ago
+    (FUSE, as for GlusterFS; NFS until it learns that the folder was changed), whatever another
+    host has put in its place since. A listing brings all names with what they stand for.
+    """
+    with suppress(OSError):
+        os.listdir(folder)  # noqa: PTH208, for its effect alone
 
 
 def write_atomic(

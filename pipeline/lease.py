@@ -145,9 +145,10 @@ def _discard(own: Path, name: str) -> None:
 def remove(folder: Path, name: str) -> None:
     """Take the lock from the holder of this name, and from nobody else."""
     try:
-        (folder / name).unlink(missing_ok=True)
+        (folder / name).unlink()
     except OSError as error:
-        raise write_error(folder / name, error) from error
+        if error.errno not in _GONE:
+            raise write_error(folder / name, error) from error
 
 
 def _tidy(folder: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
+from pipeline.files import look_again
 from pipeline.lease import (
     Lease,
     LockedError,
@@ -72,7 +73,7 @@ def exclusive(
     process: Process | None = None,
     pace: Pace = PACE,
 ) -> Iterator[Lease]:
-    """Hold the lock at `path`.
+    """Hold the lock at `path`, and see what others wrote beside it while they held it.
 
     Args:
         path: the lock's folder.
@@ -87,6 +88,7 @@ def exclusive(
     """
     process = process or this_process()
     lease = _acquired(path, process, _Watch(path, process, pace), timeout_s, on_wait)
+    look_again(path.parent)  # what the last holder wrote on another host is to be seen by us
     over = Event()
     Thread(target=lease.renew_until, args=(over, pace.renew_s), daemon=True).start()
     _held[path] = lease

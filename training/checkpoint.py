@@ -11,6 +11,7 @@ batches, so their bits would depend on how often they were stopped.
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -112,6 +113,9 @@ class Checkpoints:
 
         First every run's next file, then the renames: a crash before the last file is written
         leaves all runs with the old step, a crash after it leaves all with the new one.
+
+        Raises:
+            OSError: a file could not be written; the checkpoints before stand.
         """
         self._saved_at = time.monotonic()
         if state.step == self._saved_step:
@@ -124,6 +128,13 @@ class Checkpoints:
             (folder / NEXT_NAME).replace(folder / NAME)
             _sync_folder(folder)
         self._saved_step = state.step
+
+    def save_if_possible(self, state: State, source: BatchSource) -> None:
+        """Write a checkpoint of every run, or say why not: a full disk costs no training."""
+        try:
+            self.save(state, source)
+        except OSError as error:
+            log.warning("no checkpoint of step %d: %s", state.step, error)
 
     def discard(self, index: int) -> None:
         """Remove a run's checkpoint: a run that failed is to be tried from its beginning."""
@@ -218,23 +229,19 @@ def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _write(path: Path, identity: Mapping[str, Any], saved: _Saved) -> None:
     facts = json.dumps({"identity": identity, **saved.facts})
-    path.unlink(missing_ok=True)  # a new file: an attempt that was given up may still write the old
+    content = io.BytesIO()  # of a write that fails midway, torch.save tells its own confusion only
+    digest = _digest(facts, saved.tensors)
+    torch.save({"facts": facts, "tensors": saved.tensors, "digest": digest}, content)
     try:
+        path.unlink(missing_ok=True)  # an attempt that was given up may still write the old file
         with path.open("wb") as file:
-            torch.save(
-                {
-                    "facts": facts,
-                    "tensors": saved.tensors,
-                    "digest": _digest(facts, saved.tensors),
-                },
-                file,
-            )
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:  # half a file only takes room that is short already
-        with suppress(OSError):
+    except OSError as error:
+        with suppress(OSError):  # half a file only takes room that is short already
             path.unlink()
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _load(path: Path, identity: Mapping[str, Any]) -> _Saved:

@@ -21,6 +21,9 @@ def train_stack(
 
     Stops before the last step when asked to, or when no run has a finite loss any more. Goes on
     where the checkpoints end, and leaves one behind.
+
+    Raises:
+        OSError: stopped early, and the checkpoint to go on from could not be written.
     """
     config, source = stack.config, stack.batches()
     step = Steps(stack, source, cuda_graph if stack.device.type == "cuda" else None)
@@ -44,7 +47,9 @@ def train_stack(
         if recorder:  # its time is no part of training's
             started += recorder.after_step(norms)
         if checkpoints and checkpoints.due():
-            checkpoints.save(state, source)
-    if checkpoints:
-        checkpoints.save(state, source)
+            checkpoints.save_if_possible(state, source)
+    if checkpoints and state.step < config.steps and not all(state.failures()):
+        checkpoints.save(state, source)  # all that a run which was stopped leaves
+    elif checkpoints:
+        checkpoints.save_if_possible(state, source)
     return state

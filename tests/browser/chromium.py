@@ -15,6 +15,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+PACKAGE = "chromium-headless-shell"
+"""What has the first of them on Debian."""
 _ANSWER_S = 60
 _FLAGS = (
     "--headless", "--remote-debugging-pipe", "--disable-gpu", "--no-first-run",

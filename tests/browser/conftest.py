@@ -10,8 +10,8 @@ import pytest
 from pipeline.publish import publish
 from pipeline.replan import replanned
 from pipeline.site import open_site
-from tests.browser.chromium import Chromium
-from tests.browser.install import NoBrowserError, browser
+from tests.apt import NotInstalledError, program
+from tests.browser.chromium import PACKAGE, PROGRAMS, Chromium
 from tests.pipeline.conftest import make_toy
 from tests.pipeline.planting import WHOLE_STUDY, planted
 from tests.pipeline.test_planted import TRUTHS
@@ -31,10 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """The browser that the tests share; they are skipped where none can be had."""
     try:
-        program = browser()
-    except NoBrowserError as error:
+        browser = program(PROGRAMS, PACKAGE)
+    except NotInstalledError as error:
         pytest.skip(f"no browser: {error}")
-    running = Chromium(program, tmp_path_factory.mktemp("profile"))
+    running = Chromium(browser, tmp_path_factory.mktemp("profile"))
     yield running
     running.close()
 

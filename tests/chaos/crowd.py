@@ -1,4 +1,8 @@
-"""Many `advance` at once, from two hosts' worth of processes, over one study."""
+"""Many `advance` at once, from two hosts' worth of processes, over one study.
+
+Each process has the name of its host, and where a study lies on a network file system, the view of
+its host, in namespaces of its own.
+"""
 
 import ctypes
 import json
@@ -9,15 +13,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tests.chaos.nursery import ROOT, become, warm
 
 HOSTS = ("login1", "login2")
-_NEW_UTS_NAMESPACE = 0x04000000  # CLONE_NEWUTS: a host name of its own
+_NEW_NAMESPACES = 0x04000000 | 0x00020000  # CLONE_NEWUTS: host name, CLONE_NEWNS: mounts
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,25 @@ class Crowd:
     """So many processes that run `pipeline advance`, each again and again until the time is up."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], processes: int, seconds: float
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        processes: int,
+        seconds: float,
+        views: Sequence[Path] = (),
     ) -> None:
+        """Begin.
+
+        Args:
+            folder: of the study.
+            environment: of every process.
+            processes: how many at a time.
+            seconds: for how long new ones begin.
+            views: one for each host, what it has mounted where others see the folder's parent.
+        """
         request = {
             "folder": str(folder),
+            "views": [str(view) for view in views],
             "environment": dict(environment),
             "processes": processes,
             "seconds": seconds,
@@ -63,12 +82,10 @@ class Crowd:
         return Advances(codes, tuple(told["outputs"]), told["at_once"])
 
 
-def _serve(request: Mapping[str, object]) -> None:
+def _serve(request: Mapping[str, Any]) -> None:
     """Keep a place busy for each process: a new one begins where one has ended."""
     warm()
     seconds, places = request["seconds"], request["processes"]
-    assert isinstance(seconds, int | float)
-    assert isinstance(places, int)
     end, at_once = time.monotonic() + seconds, 0
     busy: dict[int, tuple[int, IO[bytes]]] = {}
     codes: Counter[int] = Counter()
@@ -90,10 +107,13 @@ def _serve(request: Mapping[str, object]) -> None:
     json.dump({"codes": codes, "outputs": outputs, "at_once": at_once}, sys.stdout)
 
 
-def _begun(place: int, request: Mapping[str, object], output: IO[bytes]) -> int:
+def _begun(place: int, request: Mapping[str, Any], output: IO[bytes]) -> int:
     pid = os.fork()
     if pid == 0:
-        _be_on(HOSTS[place % len(HOSTS)])
+        host = place % len(HOSTS)
+        _be_on(HOSTS[host])
+        if request["views"]:
+            _see(request["views"][host], Path(request["folder"]).parent)
         asked = {**request, "arguments": ["advance"], "dies_at": None}
         with open(os.devnull, "wb") as report:  # noqa: PTH123
             become(asked, output.fileno(), report.fileno())
@@ -101,10 +121,16 @@ def _begun(place: int, request: Mapping[str, object], output: IO[bytes]) -> int:
 
 
 def _be_on(host: str) -> None:
-    """Take the name of a host of one's own; only this process sees it."""
-    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_UTS_NAMESPACE):
+    """Take a host's name; only this process sees it, and what it mounts from now on."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_NAMESPACES):
         raise OSError(ctypes.get_errno(), "unshare")
     socket.sethostname(host)
+
+
+def _see(view: str, place: Path) -> None:
+    """Have at `place` what this host has mounted at `view`."""
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "--bind", view, str(place)], check=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.chaos.crowd import Advances, Crowd
 from tests.chaos.killing import unreadable
@@ -24,12 +26,19 @@ class Effect:
     wrongs: tuple[str, ...]
 
 
-def crowded(seconds: float, seeds: int) -> Effect:
-    """Let a crowd advance one study for a while, its tasks training meanwhile; then end it."""
+def crowded(seconds: float, seeds: int, mounts: Sequence[Path] = ()) -> Effect:
+    """Let a crowd advance one study for a while, its tasks training meanwhile; then end it.
+
+    Args:
+        seconds: how long.
+        seeds: of the study.
+        mounts: of one network file system, for the compute nodes and for each host of the crowd;
+            all share this machine's own file system without.
+    """
     study = STUDY.replace('seeds = "0-5"', f'seeds = "0-{seeds - 1}"')
     narrow = PROFILES.replace("stack_size = 6", "stack_size = 2\nmax_submitted = 2")
-    with world(study, narrow) as place:
-        crowd = Crowd(place.place.root, place.environment(), PROCESSES, seconds)
+    with world(study, narrow, *mounts[:1]) as place:
+        crowd = Crowd(place.place.root, place.environment(), PROCESSES, seconds, mounts[1:])
         while crowd.is_busy:
             place.train()
             time.sleep(0.05)

@@ -161,14 +161,16 @@ class World:
 
 
 @contextmanager
-def world(study: str = STUDY, profiles: str = PROFILES) -> Iterator[World]:
-    """A fresh world; it ends with all that it started."""
+def world(
+    study: str = STUDY, profiles: str = PROFILES, disk: Path | None = None
+) -> Iterator[World]:
+    """A fresh world, its workspace on `disk` if one is given; it ends with all that it started."""
     with (
         TemporaryDirectory(prefix="chaos-") as folder,
         Nursery() as nursery,
         FakeSlurm(Path(folder) / "slurm", slots=0) as slurm,
     ):
-        yield World(Path(folder), slurm, nursery, study, profiles)
+        yield World(disk or Path(folder), slurm, nursery, study, profiles)
 
 
 def _is_follow_up(job: Job) -> bool:

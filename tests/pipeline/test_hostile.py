@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,17 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(OSError, match="larger than 10 bytes"):
         read_bytes(tmp_path / "large", 10)
+
+
+def test_reading_takes_as_much_memory_as_there_is_to_read(tmp_path: Path) -> None:
+    """On a login node that limits it (`ulimit -v`), not as much as a file might at most hold."""
+    path = tmp_path / "small"
+    path.write_bytes(bytes(1000))
+    tracemalloc.start()
+    read_bytes(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 1 << 20
 
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:

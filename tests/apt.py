@@ -1,4 +1,4 @@
-"""Finds headless Chromium, and installs it where that is allowed."""
+"""Installs a program that tests need, where that is allowed: as root on Debian."""
 
 from __future__ import annotations
 
@@ -6,46 +6,45 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-_PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-_PACKAGE = "chromium-headless-shell"
 _OPTIONS = ("-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
 _INSTALL_S = 600
 _DPKG = Path("/var/lib/dpkg")
 
 
-class NoBrowserError(Exception):
-    """There is no Chromium, and this user or machine cannot install one."""
+class NotInstalledError(Exception):
+    """The program is not here, and this user or machine cannot install it."""
 
 
-def browser() -> str:
-    """Return the path of a Chromium; as root on Debian install one if there is none.
+def program(names: Sequence[str], package: str) -> str:
+    """Return the path of the first of these programs that is here, installed if need be.
 
     Raises:
-        NoBrowserError: there is none and none can be installed.
+        NotInstalledError: none is here and none can be installed.
     """
-    found = _found()
+    found = _found(names)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         lock = os.open(_DPKG, os.O_RDONLY)  # apt's own lock on the package lists does not wait
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if _found() is None:
+            if _found(names) is None:
                 _apt("update", "-qq")
-                _apt("install", *_OPTIONS, _PACKAGE)
+                _apt("install", *_OPTIONS, package)
         finally:
             os.close(lock)
-        found = _found()
+        found = _found(names)
     if found is None:
-        raise NoBrowserError(
-            f"none of {', '.join(_PROGRAMS)} on PATH; run this as root on Debian, or once "
-            f"`apt-get install --no-install-recommends {_PACKAGE}`"
+        raise NotInstalledError(
+            f"none of {', '.join(names)} on PATH; run this as root on Debian, or once "
+            f"`apt-get install --no-install-recommends {package}`"
         )
     return found
 
 
-def _found() -> str | None:
-    return next((path for name in _PROGRAMS if (path := shutil.which(name))), None)
+def _found(names: Sequence[str]) -> str | None:
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def _apt(*arguments: str) -> None:
@@ -60,4 +59,4 @@ def _apt(*arguments: str) -> None:
     )
     if done.returncode != 0:
         words = " ".join((done.stderr or done.stdout).split()[-40:])
-        raise NoBrowserError(f"apt-get {arguments[0]} failed: {words}")
+        raise NotInstalledError(f"apt-get {arguments[0]} failed: {words}")
