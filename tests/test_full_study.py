@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks.example import described
+from benchmarks import example
+from benchmarks.example import ExampleError, collect, described
 from benchmarks.full_study import make_workspace
 from pipeline.advance import advance
 from pipeline.pause import pause
 from pipeline.plan import pack, plan_phase
 from pipeline.site import open_site
 from pipeline.state import RunRecord, RunStatus, State
+from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.pipeline.conftest import wait_for
 
@@ -92,14 +94,14 @@ def test_a_study_in_pieces_has_the_same_bits_and_becomes_an_example(tmp_path: Pa
 
     What is collected is a few files that say the same, and none of the machine's folders.
     """
-    whole, parts, example = smaller(tmp_path / "whole"), smaller(tmp_path / "parts"), tmp_path / "e"
+    whole, parts, made = smaller(tmp_path / "whole"), smaller(tmp_path / "parts"), tmp_path / "e"
     site = open_site(parts, None)
     advance(site)
     wait_for(lambda: furthest(parts) > 0)
     stopped = pause(site)
     assert {r.status for r in stopped.state.runs.values()} == {RunStatus.PLANNED}
     assert 0 < furthest(parts) < 2500
-    options = ["--for-min", "5", "--profile", "local", "--example", str(example)]
+    options = ["--for-min", "5", "--profile", "local", "--example", str(made)]
     printed = run("benchmarks.full_study", "--workspace", str(parts.root), *options)
     assert "all phases are complete" in printed
     run("pipeline", "advance", "--watch", "--workspace", str(whole.root))
@@ -109,22 +111,26 @@ def test_a_study_in_pieces_has_the_same_bits_and_becomes_an_example(tmp_path: Pa
     assert max(result["details"]["resumed_from_step"] for result in ours.values()) > 0
     for name, result in theirs.items():
         assert ours[name]["metrics"] == result["metrics"], name
-    check_example(example, parts, ours)
+    check_example(made, parts, ours)
 
 
-def check_example(example: Path, parts: Workspace, results: dict[str, dict[str, Any]]) -> None:
+def check_example(made: Path, parts: Workspace, results: dict[str, dict[str, Any]]) -> None:
     """It holds all results, a report that agrees with them, and nothing else."""
-    assert results_of(example) == results
-    assert not list(example.rglob("checkpoint*"))
-    readme = (example / "README.md").read_text(encoding="utf-8")
+    assert results_of(made) == results
+    assert not list(made.rglob("checkpoint*"))
+    readme = (made / "README.md").read_text(encoding="utf-8")
     assert "| baseline | 8 |" in readme
     assert "| affine | |" in readme
-    assert "- multiseed: 16 runs in 4 attempts of " in readme
-    said = run("pipeline", "report", "--check", "--workspace", str(example))
+    took = re.search(r"- multiseed: 16 runs in 4 attempts of (.*) together, of which (.*);", readme)
+    assert took is not None
+    assert re.fullmatch(r"\d.* s training and \d.* s final scores", took[2])
+    assert "--profile local" in readme
+    assert "None" not in readme
+    said = run("pipeline", "report", "--check", "--workspace", str(made))
     assert "are what the results give" in said
-    for path in (path for path in example.rglob("*") if path.is_file()):
+    for path in (path for path in made.rglob("*") if path.is_file()):
         assert str(parts.root).encode() not in path.read_bytes(), path
-    curve = next(example.glob("runs/*/*/attempts/*/metrics.jsonl")).read_text().splitlines()
+    curve = next(made.glob("runs/*/*/attempts/*/metrics.jsonl")).read_text().splitlines()
     assert [json.loads(line)["step"] for line in curve] == [*range(0, 2501, 500)]
 
 
@@ -159,9 +165,16 @@ def test_the_published_values_stand_beside_ours() -> None:
             "condition": run.condition,
             "metrics": {"validation_mse": {"value": 0.0095 + 0.0002 * run.seed}},
             "references": {"validation_mse": {"affine": {"value": 0.00956}}},
-            "details": {"device": "NVIDIA H100", "precision": "tf32"},
+            "attempt": {"token": run.condition, "task": 0},
+            "details": {
+                "device": "NVIDIA H100",
+                "precision": "tf32",
+                "torch": "2.13.0+cu130",
+                "train_seconds": 200.0,
+                "evaluation_seconds": 40.0,
+            },
             "versions": {"torch": "2.13.0"},
-            "code": {"commit": "abc"},
+            "code": {"commit": "abc", "dirty": True},
         }
         for key, run in runs.items()
     }
@@ -172,5 +185,71 @@ def test_the_published_values_stand_beside_ours() -> None:
     assert "| adversarial | 2 | 0.009600 | 0.00014 | 0.00977702 |" in text
     assert "| affine | | 0.009560 | | |" in text
     assert "- device: NVIDIA H100" in text
+    assert "- torch: 2.13.0+cu130\n" in text
+    assert "- commit: abc, changed\n" in text
     other = described(replace(state, study="other"), results, [])
     assert "0.00969245" not in other
+
+
+def example_of(folder: Path, study: str) -> None:
+    """A folder that looks like an example of a study."""
+    (folder / ".state").mkdir(parents=True)
+    StateStore(folder / ".state").save(State(study=study, study_digest="0", profile="gpu"))
+    (folder / "README.md").write_text("of before")
+
+
+def test_an_example_replaces_one_of_the_same_study_and_nothing_else(tmp_path: Path) -> None:
+    """Somebody's folder, or another study's example, is not what --example may remove."""
+    for study in ("ours", "other"):
+        example_of(tmp_path / study, study)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("all there is")
+
+    assert collect(tmp_path / "ours", tmp_path / "new" / "example", []) > 0
+    assert collect(tmp_path / "ours", tmp_path / "new" / "example", []) > 0
+    for name in ("other", "thesis"):
+        with pytest.raises(ExampleError, match="no example of ours; name another folder"):
+            collect(tmp_path / "ours", tmp_path / name, [])
+    with pytest.raises(ExampleError, match="nothing was run there"):
+        collect(tmp_path / "thesis", tmp_path / "e", [])
+
+    assert "# ours: what was run" in (tmp_path / "new" / "example" / "README.md").read_text()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["example"]
+    assert (tmp_path / "other" / "README.md").read_text() == "of before"
+    assert (tmp_path / "thesis" / "chapter.txt").exists()
+
+
+def test_an_example_that_cannot_be_written_leaves_the_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full in the middle costs nothing."""
+    example_of(tmp_path / "ours", "ours")
+    example_of(tmp_path / "e", "ours")
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(example, "described", full)
+    with pytest.raises(OSError, match="No space left"):
+        collect(tmp_path / "ours", tmp_path / "e", [])
+
+    assert (tmp_path / "e" / "README.md").read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "ours"]
+
+
+def test_what_the_command_is_told_wrong_is_said_in_a_line(tmp_path: Path) -> None:
+    """A template or profile that does not exist: exit code 2, no traceback, nothing promised."""
+    place = ["--workspace", str(tmp_path / "w"), "--example", str(tmp_path / "e")]
+    for wrong in (["--template", "no-such"], ["--profile", "no-such"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.full_study", *place, *wrong],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert 'no-such"' in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "run it again" not in done.stdout
+    assert not (tmp_path / "e").exists()

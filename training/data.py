@@ -5,8 +5,8 @@ flattened, D = n^2 numbers each.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -21,9 +21,8 @@ HELD_OUT: tuple[HeldOutName, ...] = ("validation", "test", "harder")
 # stream is read in blocks of this size, so a smaller set is the beginning of a larger one.
 BLOCK = 1024
 
-# Pivots of a pass over a batch of matrices where inverses are compiled: at n = 20, a fifth of the
-# traffic of one at a time.
-PIVOTS = 4
+# Comes with PyTorch wherever it has CUDA, but for Windows.
+TRITON = find_spec("triton") is not None
 
 
 def draw_roots(stream: torch.Generator, count: int, size: int) -> Tensor:
@@ -56,48 +55,25 @@ def invert(A: Tensor) -> Tensor:
     A has no eigenvalue below its ridge. No library is asked either: those that a GPU has wait for
     it, or take the matrices one by one.
     """
-    if torch.compiler.is_compiling():
-        return _by_batch(A, _gauss_jordan_in_blocks)
     if A.device.type == "cuda":
-        return _by_batch(A, _gauss_jordan)
+        if TRITON and A.dtype == torch.float32:
+            from training.gpu_inverse import invert_by_warps
+
+            return invert_by_warps(A)
+        return _by_batch(A)
     # Blocks that stay in the cache of a core or two: a large batch at once is half as fast.
     block = max(1, 2**19 // A[0].numel())
-    return torch.cat([_by_batch(part, _gauss_jordan) for part in torch.split(A, block)])
+    return torch.cat([_by_batch(part) for part in torch.split(A, block)])
 
 
-def _by_batch(A: Tensor, invert: Callable[[Tensor], None]) -> Tensor:
-    """Apply what inverts in place to a copy of (count, n, n) as (n, n, count).
+def _by_batch(A: Tensor) -> Tensor:
+    """Invert (count, n, n), laid out as (n, n, count): every operation runs along the batch.
 
-    So every operation runs along the batch. A copy even where A has the layout already, as a single
-    matrix does.
+    A copy even where A has the layout already, as a single matrix does.
     """
     M = A.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
-    invert(M)
+    _gauss_jordan(M)
     return M.permute(2, 0, 1)
-
-
-def _gauss_jordan_in_blocks(M: Tensor) -> None:
-    """Invert (n, n, count) in place, `PIVOTS` rows and columns at a time.
-
-    What a compiler fuses into one pass over M is then the update for that many pivots. Uncompiled
-    it passes over M as often as one pivot at a time does.
-    """
-    for start in range(0, len(M), PIVOTS):
-        block = slice(start, start + PIVOTS)
-        pivot = M[block, block].clone()  # (p, p, count)
-        _gauss_jordan(pivot)
-        columns = M[:, block].clone()  # (n, p, count)
-        rows = _product(pivot, M[block])  # (p, n, count)
-        M.sub_(_product(columns, rows))
-        M[block] = rows
-        M[:, block] = -_product(columns, pivot)
-        M[block, block] = pivot
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply (i, k, count) and (k, j, count) elementwise: no library's products, nor rounding."""
-    terms = [left[:, k, None] * right[k] for k in range(len(right))]
-    return sum(terms[1:], terms[0])
 
 
 def _gauss_jordan(M: Tensor) -> None:

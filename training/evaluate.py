@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.background import Check
 from training.batches import BatchSource
 from training.config import IREDConfig
 from training.data import HELD_OUT, HeldOutName, HeldOutSet, held_out_set
@@ -111,15 +112,24 @@ References = dict[str, Mapping[str, Measurement]]
 """Scores of the reference predictors, by metric."""
 
 
-def reference_scores(config: IREDConfig) -> References:
-    """Fit the reference predictors to matrices of their own, score them on each held-out set."""
+def reference_scores(config: IREDConfig, check: Check = lambda: None) -> References:
+    """Fit the reference predictors to matrices of their own, score them on each held-out set.
+
+    `check` is called every few seconds; what it raises ends the work.
+    """
     n = config.matrix_size
     fit = held_out_set(config.held_out_seed, "reference fit", REFERENCE_FIT, n, config.ridge)
+    check()
     predictors = fit_references(*_matrices(fit, n))
-    return {
-        f"{name}_mse": score_references(predictors, *_matrices(_held_out(config, name), n))
-        for name in HELD_OUT
-    }
+    scores: References = {}
+    for name in HELD_OUT:
+        A, y = _matrices(_held_out(config, name), n)
+        measured: dict[str, Measurement] = {}
+        for predictor, predict in predictors.items():
+            check()
+            measured |= score_references({predictor: predict}, A, y)
+        scores[f"{name}_mse"] = measured
+    return scores
 
 
 def _held_out(config: IREDConfig, name: HeldOutName) -> HeldOutSet:

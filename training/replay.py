@@ -33,7 +33,12 @@ def cuda_graph(work: Work) -> Work:
         RuntimeError: something in it cannot be recorded.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Around it, because a recording that fails would leave its own stream the current one. What
+    # other threads do on the GPU meanwhile is none of the recording's business.
+    with (
+        torch.cuda.stream(torch.cuda.current_stream()),
+        torch.cuda.graph(graph, capture_error_mode="thread_local"),
+    ):
         results = work()
 
     def replay() -> tuple[Losses, Tensor]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -82,9 +83,8 @@ class IREDTrainer:
         import torch
 
         from training.allocator import keep_freed_memory
-        from training.background import Background
         from training.checkpoint import Checkpoints
-        from training.evaluate import evaluation_size, reference_scores, score
+        from training.evaluate import evaluation_size, score
         from training.loop import train_stack
         from training.progress import EvaluationWatch
         from training.stack import Stack
@@ -95,16 +95,13 @@ class IREDTrainer:
         stack = Stack([run.config for run in runs], [run.seed for run in runs], device)
         checkpoints = Checkpoints(stack, runs)
         steps = stack.config.steps
-        references: Callable[[], References] = partial(reference_scores, stack.config)
-        if device.type == "cuda":  # for a minute at the published size, beside the training
-            references = Background(references)
 
         def observe(step: int, values: list[dict[str, float] | None]) -> None:
             for run, numbers in zip(runs, values, strict=True):
                 if numbers is not None:
                     context.report(run, step=step, total_steps=steps, values=numbers)
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _references(stack) as references:
             state = train_stack(stack, observe, context.should_stop, checkpoints)
             trained_at = time.monotonic()
             scores = None
@@ -122,6 +119,23 @@ class IREDTrainer:
             if outcome.failure:
                 checkpoints.discard(index)
             yield outcome
+
+
+@contextmanager
+def _references(stack: "Stack") -> Iterator[Callable[[], "References"]]:
+    """Give what the reference predictors score on the stack's held-out sets.
+
+    That takes a minute of a core at the published size; where a GPU trains, beside the training.
+    """
+    from training.background import Background
+    from training.evaluate import reference_scores
+
+    work = partial(reference_scores, stack.config)
+    if stack.device.type == "cpu":
+        yield work
+    else:
+        with Background(work) as references:
+            yield references
 
 
 def _outcome(

@@ -1,12 +1,17 @@
 """The matrices: their distribution, their inverses, and the held-out sets."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import NO_GPU
 from tests.training.helpers import needs_gpu
-from training import data
-from training.data import HELD_OUT, draw_roots, held_out_set, invert, matrices
+from training.data import HELD_OUT, TRITON, draw_roots, held_out_set, invert, matrices
 from training.streams import generator
 
 
@@ -19,31 +24,28 @@ def test_inverses_are_inverses(size: int, dtype: torch.dtype, tolerance: float) 
     assert (y - torch.linalg.inv(A)).abs().max() < tolerance
 
 
-@pytest.mark.parametrize("size", [3, 20, 22])
-def test_inverting_in_blocks_of_pivots_is_as_exact(size: int) -> None:
-    """What is compiled for a GPU errs no more against float64 than one pivot at a time does."""
-    A, y = matrices(draw_roots(generator(0, "data"), 2000, size), 0.1, torch.float32)
-    A = A.view(-1, size, size)
+INTERPRETED = """
+import torch
+from training.data import draw_roots, matrices
+from training.gpu_inverse import invert_by_warps
+from training.streams import generator
+for n in (2, 3, 20, 33):
+    A, y = matrices(draw_roots(generator(0, "data"), 40, n), 0.1, torch.float32)
+    A, y = A.view(-1, n, n), y.view(-1, n, n)
     exact = torch.linalg.inv(A.double())
-    M = A.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
-    data._gauss_jordan_in_blocks(M)
-    ours = (M.permute(2, 0, 1).double() - exact).norm()
-    one_at_a_time = (y.view_as(A).double() - exact).norm()
-    assert one_at_a_time < 1e-5 * exact.norm()
-    assert ours < 2 * one_at_a_time
+    ours, theirs = ((part.double() - exact).norm() for part in (invert_by_warps(A), y))
+    assert theirs < 1e-5 * exact.norm()
+    assert ours < 2 * theirs, n
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_compiled_matrices_are_the_same_up_to_rounding() -> None:
-    """The compiler takes the blocks of pivots, and all of it in one graph."""
-    R = draw_roots(generator(0, "data"), 100, 6).view(2, 50, 6, 6)
-    compiled = torch.compile(matrices, fullgraph=True, dynamic=False)
-    for ours, theirs in zip(
-        compiled(R, 0.5, torch.float32), matrices(R, 0.5, torch.float32), strict=True
-    ):
-        assert ours.shape == theirs.shape
-        assert torch.allclose(ours, theirs, atol=2e-6)
+@pytest.mark.skipif(not TRITON, reason=f"{NO_GPU}, and no triton to interpret one")
+def test_what_a_gpu_inverts_with_is_as_exact() -> None:
+    """Triton's interpreter runs the kernel: it errs no more against float64 than the CPU's way."""
+    place = {**os.environ, "TRITON_INTERPRET": "1"}  # read when a kernel is defined
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", INTERPRETED], cwd=root, env=place, check=True)
 
 
 @needs_gpu

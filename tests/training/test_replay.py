@@ -7,37 +7,35 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.helpers import config, needs_gpu, relative_error
+from tests.training.fake_graph import fake_graph
+from tests.training.helpers import MININGS, FakeContext, FakeRun, config, needs_gpu, relative_error
+from tests.training.test_checkpoint import assert_same_end, train
+from training import loop
+from training.compiling import Compiler
 from training.loss import Losses
+from training.outcome import Outcome
 from training.replay import WARM_UP, Steps, Work, cuda_graph
 from training.stack import Stack, State
 
 CPU = torch.device("cpu")
-RAMPS: dict[str, Any] = {
-    "opt_steps": {"strategy": "curriculum", "start": 0, "opt_steps": 2, "ramp_share": 0.8},
-    "noise_scale": {"strategy": "curriculum", "ramp": "noise_scale", "start": 5},
-}
+End = tuple[list[Outcome], FakeContext, list[FakeRun]]
 
 # Rates of two runs: recorded steps have to follow each.
 RATES = ({"shape": "cosine", "warmup_steps": 6}, {"shape": "constant"})
-
-
-class _Untouchable:
-    """Stands for a number of the host that a recorded step must not read."""
-
-    def __getattribute__(self, name: str) -> Any:
-        raise AssertionError(f"a recorded step asks for {name} of the step's number")
 
 
 def steps_of(
     strategy: dict[str, Any],
     record: Callable[[State], Callable[[Work], Work] | None],
     device: torch.device = CPU,
+    *,
     count: int = 20,
+    compiled: bool = False,
 ) -> tuple[State, list[Losses]]:
     """Train two runs that share no seed, and return where that led."""
     settings = [config(mining=strategy, steps=count, schedule=table) for table in RATES]
     stack = Stack(settings, [3, 1], device)
+    stack.compiler = Compiler(device, pays=compiled)
     with torch.inference_mode():
         state = State.initial(stack.initial_weights())
         take = Steps(stack, stack.batches(), record(state))
@@ -49,42 +47,52 @@ def _copy(part: torch.Tensor | None) -> Any:
     return None if part is None else part.clone()
 
 
-@pytest.mark.parametrize(
-    ("strategy", "graphs"),
-    [({"strategy": "random"}, 1), (RAMPS["opt_steps"], 3), (RAMPS["noise_scale"], 1)],
-    ids=["random", *RAMPS],
-)
-def test_a_recorded_step_reads_nothing_that_differs_from_step_to_step(
-    strategy: dict[str, Any], graphs: int
-) -> None:
-    """Once recorded, it gives the same bits although the step's number is out of its reach.
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
+    """Have the trainer record its steps on the CPU; returns what was recorded."""
+    graphs: list[Work] = []
 
-    Each number of inner steps is recorded once, and after the warm-up.
+    def record(work: Work) -> Work:
+        graphs.append(fake_graph(work))
+        return graphs[-1]
+
+    monkeypatch.setattr(loop, "Steps", lambda stack, source, _: Steps(stack, source, record))
+    return graphs
+
+
+def trained(strategy: str, stops: tuple[int, ...] = ()) -> End:
+    """Train two runs of a seed, one of another and one that diverges, in pieces, to their end."""
+    settings = [
+        config(mining=MININGS[strategy], steps=24, curve_every=5, learning_rate=rate)
+        for rate in (1e-2, 5e-3, 1e-2, 1.0)
+    ]
+    runs = [FakeRun(str(i), (3, 3, 1, 2)[i], setting) for i, setting in enumerate(settings)]
+    for stop in stops:
+        assert not train(runs, stop)[0]
+    outcomes, context = train(runs)
+    assert [bool(outcome.failure) for outcome in outcomes] == [False, False, False, True]
+    return outcomes, context, runs[:3]  # a run that failed leaves no checkpoint
+
+
+GRAPHS = {"none": 1, "random": 1, "part random": 1, "steps ramp": 3, "noise ramp": 1, "ohem": 1}
+
+
+@pytest.mark.parametrize("strategy", GRAPHS)
+def test_recorded_training_has_the_bits_of_training(strategy: str, recorded: list[Work]) -> None:
+    """Each number of inner steps is recorded once, and what is recorded reads nothing of the host.
+
+    All that training changes stays where it was recorded, resumed in pieces too.
     """
-    recorded: list[Work] = []
-
-    def record(state: State) -> Callable[[Work], Work]:
-        def blind(work: Work) -> Work:
-            recorded.append(work)
-
-            def replay() -> Any:
-                number, state.step = state.step, _Untouchable()  # type: ignore[assignment]
-                try:
-                    return work()
-                finally:
-                    state.step = number
-
-            return replay
-
-        return blind
-
-    plain, plain_losses = steps_of(strategy, lambda _: None)
-    ours, losses = steps_of(strategy, record)
-    assert len(recorded) == graphs
-    assert torch.equal(ours.weights, plain.weights)
-    assert torch.equal(ours.average, plain.average)
-    for mine, theirs in zip(losses, plain_losses, strict=True):
-        assert torch.equal(mine.total, theirs.total)
+    whole, graphs = trained(strategy), len(recorded)
+    parts = trained(strategy, stops=(6, 9))
+    recorded.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "Steps", Steps)
+        plain = trained(strategy)
+    assert not recorded
+    assert graphs == GRAPHS[strategy]
+    assert_same_end(whole, plain)
+    assert_same_end(parts, plain)
 
 
 def test_training_goes_on_where_steps_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
@@ -115,6 +123,53 @@ def test_recording_waits_until_a_graph_is_warm() -> None:
 
     steps_of({"strategy": "none"}, record)
     assert seen == [WARM_UP + 1]
+
+
+def test_what_makes_the_host_wait_is_not_recorded() -> None:
+    """The recorder of these tests refuses what a GPU would, and undoes what it saw."""
+    x = torch.ones(3)
+
+    def work() -> tuple[Losses, torch.Tensor]:
+        x.add_(1)
+        return Losses(x, x / x.sum().item(), None, None), x
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        fake_graph(work)
+    assert torch.equal(x, torch.ones(3))
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_steps_are_recorded_on_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
+    """As the published study trains: neither compiling nor recording gives up."""
+    device, mining = torch.device("cuda"), {"strategy": "adversarial"}
+    ours, _ = steps_of(mining, lambda _: cuda_graph, device, compiled=True)
+    plain, _ = steps_of(mining, lambda _: None, device)
+    assert not caplog.records
+    assert relative_error(ours.weights.cpu(), plain.weights.cpu()) < 1e-4
+
+
+@needs_gpu
+def test_a_recording_that_fails_on_a_gpu_leaves_its_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Training goes on where it was, and says so."""
+    before = torch.cuda.current_stream()
+
+    def wait(work: Work) -> Work:
+        def waiting() -> tuple[Losses, torch.Tensor]:
+            losses, norms = work()
+            norms.sum().item()
+            return losses, norms
+
+        return cuda_graph(waiting)
+
+    device, mining = torch.device("cuda"), {"strategy": "none"}
+    ours, _ = steps_of(mining, lambda _: wait, device)
+    assert torch.cuda.current_stream() == before
+    assert "cannot be recorded" in caplog.text
+    plain, _ = steps_of(mining, lambda _: None, device)
+    assert relative_error(ours.weights.cpu(), plain.weights.cpu()) < 1e-5
 
 
 @needs_gpu
