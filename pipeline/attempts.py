@@ -20,6 +20,8 @@ from pathlib import Path
 
 ATTEMPTS = "attempts"
 RESULT, FAILURE, METRICS = "result.json", "failure.json", "metrics.jsonl"
+SHOWN = (METRICS, "checkpoint.pt")
+"""Files of the current attempt that readers find in the run's folder, too."""
 _CHECKPOINT = "checkpoint"
 """What a trainer's files and folders begin with that the next attempt is to find."""
 _NAME = re.compile(r"([0-9]{1,6})-[A-Za-z0-9_-]{1,60}")
@@ -89,6 +91,23 @@ def drop_earlier_checkpoints(attempt: Path) -> None:
             shutil.rmtree(spare, ignore_errors=True)
 
 
+def show(attempt: Path) -> None:
+    """Have names in the run's folder lead to an attempt's files, for who reads curves or weights.
+
+    Nothing of ours goes through these links: a file system without them lacks the names, no more.
+    Files that attempts of earlier versions wrote there stay what they are.
+    """
+    run_dir = attempt.parent.parent
+    for name in SHOWN:
+        link, spare = run_dir / name, run_dir / f".{name}.{secrets.token_hex(4)}"
+        with suppress(OSError):
+            if (attempt / name).exists() and (_is_shown(link) or not link.exists()):
+                spare.symlink_to(Path(ATTEMPTS, attempt.name, name))
+                spare.replace(link)
+            elif _is_shown(link):
+                link.unlink()
+
+
 def drop_checkpoints(folder: Path) -> None:
     """Remove the checkpoints in a folder; what cannot be removed stays, and costs room only."""
     for path in _checkpoints(folder):
@@ -116,7 +135,12 @@ def _number(folder: Path, skip: int = 0) -> int:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return [p for p in _listed(folder) if p.name.startswith(_CHECKPOINT) and p.exists()]
+    found = (path for path in _listed(folder) if path.name.startswith(_CHECKPOINT))
+    return [path for path in found if path.exists() and not _is_shown(path)]
+
+
+def _is_shown(path: Path) -> bool:
+    return path.is_symlink() and path.readlink().parts[:1] == (ATTEMPTS,)
 
 
 def _second_name(source: Path | str, target: Path | str) -> None:

@@ -9,6 +9,7 @@ comes second in it is set aside, or turned away by its token.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.attempts import (
     begin,
     drop_earlier_checkpoints,
     is_attempt_name,
+    show,
 )
 from pipeline.files import look_again, read_bytes, write_atomic
 from pipeline.promotion import make_way, promote
@@ -61,7 +63,14 @@ class Claim:
         ours = promote(self.run_dir, self.folder)
         if ours:
             drop_earlier_checkpoints(self.folder)
+            show(self.folder)
         return ours
+
+    def show(self) -> None:
+        """Lead readers from the run's folder to this attempt's files, while the run is ours."""
+        with suppress(SupersededError):
+            self.check()
+            show(self.folder)
 
 
 def grant(run_dir: Path, token: str) -> None:

@@ -62,6 +62,7 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "ends": report_recommend.ends,
     "enough": report_recommend.enough,
     "more_pairs": report_recommend.more_pairs,
+    "past": report_recommend.past,
     "sides": report_recommend.sides,
     "tally": report_recommend.tally,
     "uncleared": report_recommend.uncleared,

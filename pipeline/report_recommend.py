@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from markupsafe import Markup
 
@@ -76,6 +77,32 @@ def uncleared(analyses: Iterable[MultiseedAnalysis]) -> list[Uncleared]:
         if open_ones:
             found[open_ones[0]] = (*found.get(open_ones[0], ()), analysis.phase)
     return [Uncleared(name, phases) for name, phases in found.items()]
+
+
+@dataclass(frozen=True)
+class Past:
+    """Settings of a sweep that are past a predictor at every seed, the furthest first."""
+
+    phase: str
+    arms: tuple[str, ...]
+
+
+def past(predictor: str, sweeps: Iterable[SweepAnalysis]) -> list[Past]:
+    """Return the sweeps that tried settings past a predictor; no test is behind it."""
+    found = []
+    for sweep in sweeps:
+        if predictor not in sweep.references:
+            continue
+        sign = 1 if sweep.plan.direction == "minimize" else -1
+        bound, seeds = sign * sweep.references[predictor].value, set(sweep.seeds)
+        means = {
+            arm: fmean(sign * value for value in values.values())
+            for arm, values in sweep.values.items()
+            if set(values) == seeds and all(sign * value < bound for value in values.values())
+        }
+        if means:
+            found.append(Past(sweep.phase, tuple(sorted(means, key=means.__getitem__))))
+    return found
 
 
 def more_pairs(needed: int | None, complete: int) -> Markup:

@@ -92,15 +92,16 @@ class _Context:
     ) -> None:
         claim = self._claims[run.run_id]
         claim.check()
-        if run.run_id not in self._training:
-            self._training.add(run.run_id)
-            drop_earlier_checkpoints(claim.folder)
         record = {**values, "step": step, "total_steps": total_steps, "time": time.time()}
         try:
             with (run.directory / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:  # a full disk costs a point of a curve, not the training
             _say(f"{METRICS} of {run.run_id}: {error.strerror}")
+        if run.run_id not in self._training:
+            self._training.add(run.run_id)
+            drop_earlier_checkpoints(claim.folder)
+            claim.show()
 
     def should_stop(self) -> bool:
         return self._stop
@@ -266,6 +267,7 @@ class _Task:
             self._write(run_id, FAILURE, failure.model_dump_json(indent=1))
         except PipelineError as error:  # a full disk: the log, which is open, may still take a line
             _say(f"{run_id}: {failure.message}; {error}")
+        self._claims[run_id].show()
 
     def _attempt_at(self, run_id: str) -> Attempt:
         return self._attempt.model_copy(update={"folder": self._claims[run_id].folder.name})

@@ -24,7 +24,7 @@ from pipeline import cli, worker
 from pipeline.scheduler import Submission, Submitted, TaskStatus
 from pipeline.state import JobRecord, TaskState
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import PROFILES, edit, make_toy
+from tests.pipeline.conftest import PROFILES, make_toy, on_cluster
 
 Drawings = dict[str, bytes]
 _PICTURE = (
@@ -177,10 +177,35 @@ def _one_picture(analysis: Any, *_rest: object, **_named: object) -> Drawings:
 def make_workspace(folder: Path) -> Workspace:
     """The toy study on the profile "cluster"."""
     place = make_toy(folder)
-    (folder / "slurm").mkdir()
-    (folder / "slurm" / "profiles.toml").write_text(PROFILES, encoding="utf-8")
-    edit(place, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(place, PROFILES)
     return place
+
+
+@dataclass
+class Study:
+    """The toy study on a cluster that runs its tasks here."""
+
+    workspace: Workspace
+    cluster: Cluster
+
+    def call(self, *arguments: str) -> Ended:
+        """A command of the study's."""
+        return pipeline(*arguments, "-w", str(self.workspace.root))
+
+    def walk(self) -> Ended:
+        """Advance while there are tasks to run, as `advance --watch` would; the last step."""
+        while True:
+            ended = self.call("advance")
+            if not any(TaskState.QUEUED in job.states for job in self.cluster.jobs.values()):
+                return ended
+            self.cluster.run()
+
+
+@contextmanager
+def study_in(folder: Path) -> Iterator[Study]:
+    """A new study, with everything it submits run in this process."""
+    with installed(Cluster()) as cluster:
+        yield Study(make_workspace(folder), cluster)
 
 
 @dataclass

@@ -29,6 +29,9 @@ SMALLER = {
     "matrix_size = 6": "matrix_size = 3",
     "hidden_width = 128": "hidden_width = 16",
     "batch_size = 256": "batch_size = 16",
+    "learning_rate = 2e-3": (
+        'learning_rate = 2e-3\nschedule = { shape = "cosine", warmup_steps = 500 }'
+    ),
     "steps = 600": "steps = 2500",
     "held_out_size = 2048": "held_out_size = 64",
     "curve_every = 100": "curve_every = 500",

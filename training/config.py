@@ -7,8 +7,15 @@ Every setting has an effect in every config that accepts it: what only some nega
 import json
 from typing import Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
+from training.schedules import ConstantRate, RateSchedule
 from training.strategies import (
     HardestMining,
     HardExamples,
@@ -20,7 +27,16 @@ from training.strategies import (
 
 # Settings that enter the arithmetic as one number per model, so runs may differ in them and still
 # train in one stack. Everything else shapes tensors, loops or data and has to be equal.
-PER_MODEL_SETTINGS = ("learning_rate", "mining.contrastive_weight", "mining.noise_scale")
+PER_MODEL_SETTINGS = (
+    "learning_rate",
+    "schedule",
+    "mining.contrastive_weight",
+    "mining.noise_scale",
+)
+
+# The schedule of who sets none. Left out of dumps: whatever names runs by their settings, folders
+# and checkpoints among them, finds those again that are older than this setting.
+_NO_SCHEDULE = ConstantRate().model_dump()
 
 
 Precision = Literal["fp32", "fp64", "tf32", "bf16"]
@@ -96,6 +112,9 @@ class IREDConfig(Settings):
     batch_size: int = Field(default=2048, ge=1, le=2**20, description="Matrices in a step.")
     steps: int = Field(default=100_000, ge=1, le=10**9, description="Optimiser steps of the run.")
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Adam's step size.")
+    schedule: RateSchedule = Field(
+        default_factory=ConstantRate, description="How the learning rate changes over training."
+    )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of Adam's first moment.")
     adam_beta2: float = Field(default=0.99, ge=0, lt=1, description="Decay of its second moment.")
     grad_clip: float = Field(
@@ -160,6 +179,17 @@ class IREDConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _schedule_has_its_steps(self) -> Self:
+        warmup, least = self.schedule.warmup_steps, self.schedule.least_steps
+        if self.steps - warmup < least:
+            raise ValueError(
+                f"schedule.warmup_steps = {warmup} of steps = {self.steps} leaves "
+                f"{max(0, self.steps - warmup)} for the rest of the schedule, which needs {least}; "
+                "lower schedule.warmup_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batches_hold_what_mining_splits(self) -> Self:
         self._check_batch("batch_size", self.batch_size)
         if self.diagnostics:  # whose probes are mined like a batch
@@ -197,6 +227,13 @@ class IREDConfig(Settings):
                 "together; raise diagnostics.every or lower diagnostics.probes"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_schedule(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        settings: dict[str, Any] = dump(self)
+        if settings.get("schedule") == _NO_SCHEDULE:
+            del settings["schedule"]
+        return settings
 
 
 _JSON = TypeAdapter(IREDConfig)

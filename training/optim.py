@@ -1,9 +1,12 @@
-"""The optimiser of a stack: clipping per model, Adam, and the average of the weights."""
+"""The optimiser of a stack: clipping, learning rates, Adam, and the average of the weights."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from training.schedules import RateSchedule
 
 ADAM_EPSILON = 1e-8  # torch's default, which the public release keeps
 CLIP_EPSILON = 1e-6  # likewise, of clip_grad_norm_
@@ -17,6 +20,37 @@ def clip_by_model(gradient: Tensor, largest_norm: float) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(gradient, dim=1)
     gradient.mul_((largest_norm / (norms + CLIP_EPSILON)).clamp(max=1)[:, None])
     return norms
+
+
+class LearningRates:
+    """The rates of a stack in each step, every model by its own schedule."""
+
+    def __init__(self, settings: Tensor, schedules: Sequence[RateSchedule], steps: int) -> None:
+        """Take the settings, (S, 1), a schedule for each, and the steps of the training."""
+        self.settings, self._schedules, self._steps = settings, tuple(schedules), steps
+        self._peaks = settings[:, 0].tolist()
+        # By schedule, the settings of those models that have it; 0 for the others.
+        self._parts = {
+            schedule: settings
+            * torch.tensor([[own == schedule] for own in schedules], device=settings.device)
+            for schedule in dict.fromkeys(schedules)
+        }
+        self._varies = any(schedule.varies() for schedule in self._parts)
+
+    def at(self, step: int) -> list[float]:
+        """Return the rate of each model in step number `step` = 1, 2, .., to be read by people."""
+        rows = zip(self._peaks, self._schedules, strict=True)
+        return [peak * schedule.factor(step, self._steps) for peak, schedule in rows]
+
+    def write(self, rates: Tensor, step: int) -> None:
+        """Write the rates of step number `step` = 1, 2, .. into (S, 1), not waiting for the device.
+
+        Nothing is done where none varies: `rates` begins as a copy of the settings.
+        """
+        if self._varies:
+            rates.zero_()
+            for schedule, part in self._parts.items():  # a kernel each
+                rates.add_(part, alpha=schedule.factor(step, self._steps))
 
 
 class Adam(NamedTuple):

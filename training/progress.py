@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, stack: Stack, state: State, observe: Observer) -> None:
         config = stack.config
         self.config, self.state, self.observe = config, state, observe
+        self.learning_rates = stack.learning_rates
         self.curve_set = held_out_set(
             config.held_out_seed, "validation", config.curve_size, config.matrix_size, config.ridge
         )
@@ -56,6 +57,7 @@ class Watch:
         values = {
             "loss": losses.total.tolist(),
             "denoising_loss": losses.denoising.tolist(),
+            "learning_rate": self.learning_rates.at(state.step),
             "gradient_norm": norms.tolist(),
             "clipped_share": (state.clipped / steps).tolist(),
         }

@@ -12,7 +12,7 @@ from training.compiling import Compiler, worth_compiling
 from training.config import IREDConfig
 from training.data import matrices
 from training.diffusion import Schedule, cosine_schedule
-from training.optim import Adam
+from training.optim import Adam, LearningRates
 from training.precision import check_device, storage_type
 from training.records import Records
 from training.strategies import ContrastiveMining, CurriculumMining, InnerStepMining
@@ -45,7 +45,11 @@ class Stack:
         self.dtype = storage_type(self.config.precision)
         self.groups = _groups(self.config, len(seeds), device)
         self.layout = Layout(self.config.matrix_size**2, self.config.hidden_width)
-        self.learning_rate = self._per_model([c.learning_rate for c in configs])[:, None]  # (S, 1)
+        self.learning_rates = LearningRates(
+            self._per_model([c.learning_rate for c in configs])[:, None],
+            [c.schedule for c in configs],
+            self.config.steps,
+        )
         mining = [c.mining for c in configs]
         self.contrastive_weight = self._per_model(  # (S,)
             [m.contrastive_weight if isinstance(m, ContrastiveMining) else 0.0 for m in mining]

@@ -40,7 +40,8 @@ class Step:
         self.graphs: dict[Mining, Descend] = {}
         # Tensors, not numbers: those would be compiled into the step. Written on the device, which
         # the host need not wait for, and always in the same place.
-        self.settings = _PerModel(stack.learning_rate, *(n.clone() for n in stack.numbers))
+        numbers = (stack.learning_rates.settings, *stack.numbers)
+        self.settings = _PerModel(*(number.clone() for number in numbers))
         self.correction1, self.correction2 = (
             torch.zeros((), dtype=torch.float64, device=stack.device) for _ in range(2)
         )
@@ -58,6 +59,7 @@ class Step:
         state.step += 1
         self.correction1.fill_(1 - config.adam_beta1**state.step)
         self.correction2.fill_(1 - config.adam_beta2**state.step)
+        self.stack.learning_rates.write(self.settings.learning_rate, state.step)
         numbers = self.stack.mining_numbers(state.step)
         if numbers is not self.stack.numbers:
             self.settings.contrastive_weight.copy_(numbers.contrastive_weight)

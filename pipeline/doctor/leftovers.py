@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline import lock
+from pipeline.attempts import ATTEMPTS
 from pipeline.state import State
 from pipeline.workspace import Workspace
 
@@ -16,6 +17,8 @@ OLD_S = 3600.0
 """Nobody takes so long to write a file; younger ones may be under way."""
 _SPARE = re.compile(r"\..+\.[0-9a-f]{8}")
 _LEASE = re.compile(rf"\.{lock.NAME}\.[0-9a-f]{{16}}")
+_START = re.compile(r"\.[0-9]{1,6}-[A-Za-z0-9_-]+")
+"""An attempt's folder whose process died before it was in place."""
 _PROBE = re.compile(r"\.doctor-[0-9a-f]{8}(-lock)?")
 _COPY = re.compile(r"\.new-[0-9a-f]{8}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -48,7 +51,8 @@ def _spares(workspace: Workspace) -> Iterator[Path]:
     yield from _named(workspace.state_dir, (_SPARE, _LEASE))
     for top in (workspace.runs_dir, workspace.logs_dir, workspace.figures_dir):
         for folder, _, _ in os.walk(top):
-            yield from _named(Path(folder), (_SPARE,))
+            patterns = (_SPARE, _START) if Path(folder).name == ATTEMPTS else (_SPARE,)
+            yield from _named(Path(folder), patterns)
 
 
 def _copies(workspace: Workspace, state: State | None) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from tests.apt import NotInstalledError, program
 from tests.browser.chromium import PACKAGE, PROGRAMS, Chromium
 from tests.pipeline.conftest import make_toy
 from tests.pipeline.planting import WHOLE_STUDY, planted
-from tests.pipeline.test_planted import TRUTHS
+from tests.pipeline.truths import TRUTHS
 
 HOSTILE = "<script>console.log(1)</script><img src=http://localhost:9/x onerror=alert(1)>"
 

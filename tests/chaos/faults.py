@@ -3,15 +3,14 @@
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable
-from typing import Self
 
 import psutil
 
 from pipeline.state import RunStatus
 from slurm.testcluster.cluster import Cluster
+from tests.chaos.meanwhile import Meanwhile
 from tests.chaos.realworld import Study, Survived, Tell, count_by_end, study_on
 
 NODES = ("node3", "node4")
@@ -21,24 +20,15 @@ _LONGEST_LIFE_S = 1.5  # of a task that is to die: start-up, training and end
 _POLL_S = 1.0
 
 
-class TaskKiller(threading.Thread):
+class TaskKiller(Meanwhile):
     """Kills the first starts of some tasks, with all their processes, at moments of their own."""
 
     def __init__(self, study: Study, kills: int, tasks: int, seed: int) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self.done = 0
         self._folder = str(study.place.root)
         self._chance, self._kills = kills / tasks, kills
         self._random = random.Random(seed)
-        self._over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Look for tasks that have started; each is spared or condemned once."""

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 _EVENTS = {
@@ -74,6 +75,8 @@ class Mortal:
             self._moment(f"{event.partition('.')[2]} {what}")
 
     def _moment(self, what: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # the lease is renewed: how often, depends on the time a command takes
         dies = self._count == self._dies_at
         os.write(self._report, f"{what}\n".encode())
         if dies:

@@ -7,19 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
 from pipeline.digest import digest_of
 from pipeline.workspace import Workspace
+from tests.chaos.meanwhile import Meanwhile
 from tests.chaos.nursery import ROOT
 
 STUDY = """\
@@ -111,7 +111,7 @@ def trained(steps: int, kills: int = 0, seed: int = 0, within_s: float = 0.0) ->
         return Trained(results, killer.done, resumed_from)
 
 
-class Killer(threading.Thread):
+class Killer(Meanwhile):
     """Kills one task after the other, with all its processes, until it has killed so many."""
 
     def __init__(
@@ -121,15 +121,6 @@ class Killer(threading.Thread):
         self.done = 0
         self._place, self._kills, self._moments = place, kills, moments
         self._within_s = within_s
-        self._over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self.join()
 
     def run(self) -> None:
         """Kill until there is nothing more to kill."""

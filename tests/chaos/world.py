@@ -22,8 +22,8 @@ from tests.chaos.nursery import Ended, Nursery
 from tests.fakeslurm import node
 from tests.fakeslurm.control import FakeSlurm
 from tests.fakeslurm.model import Job
-from tests.pipeline.chained import aged, state_of
-from tests.pipeline.conftest import TOY_STUDY, make_toy
+from tests.pipeline.chained import aged
+from tests.pipeline.conftest import TOY_STUDY, make_toy, state_of
 
 STUDY = TOY_STUDY.replace('name = "toy"', 'name = "chaos"', 1).replace(
     'direction = "minimize" }\n', 'direction = "minimize" }\nprofile = "cluster"\n', 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -349,55 +351,19 @@ PARSERS: dict[str, Parser] = {
     "torch's facts": Parser(_text(given.TORCH), _told(_torch)),
 }
 
-READERS: dict[str, str] = {
-    "pipeline.changes": "log of changes",
-    "pipeline.claim": "attempt.json",
-    "pipeline.curves": "metrics.jsonl",
-    "pipeline.doctor.files": "mountinfo",
-    "pipeline.doctor.node_report": "answer.json",
-    "pipeline.doctor.repair": "journal",
-    "pipeline.doctor.strays": "attempt.json",
-    "pipeline.doctor.torch_probe": "torch's facts",
-    "pipeline.failures.traces": "log",
-    "pipeline.files": "any file",
-    "pipeline.lease": "lock",
-    "pipeline.logs": "log",
-    "pipeline.progress": "metrics.jsonl",
-    "pipeline.publish": "RESULTS.md",
-    "pipeline.recordings": "diagnostics.npz",
-    "pipeline.remains": "task files of a lost job",
-    "pipeline.results": "result.json",
-    "pipeline.salvage": "salvage",
-    "pipeline.scheduler.commands": "squeue",
-    "pipeline.scheduler.local": "process.json",
-    "pipeline.scheduler.sbatch": "sbatch",
-    "pipeline.snapshot": "origin of a code copy",
-    "pipeline.state_check": "pipeline.json",
-    "pipeline.status": "study.toml",
-    "pipeline.store": "pipeline.json",
-    "pipeline.strict_json": "any JSON",
-    "pipeline.toml_file": "study.toml",
-    "pipeline.worker": "task file",
-    "training.checkpoint": "checkpoint.pt",
-}
-"""Module that reads something from outside -> the parser of it that is fuzzed."""
-
-NOT_HOSTILE: dict[str, str] = {
-    "pipeline.arms": "JSON that it has just made itself, from a validated config",
-    "pipeline.cells": "JSON that it has just made itself",
-    "pipeline.git": "lists of paths, any bytes of which are paths",
-    "pipeline.init": "the templates that come with the package",
-    "pipeline.scheduler.launch_local": "an argument that its own caller makes",
-    "pipeline.process": "what the kernel says of processes",
-    "pipeline.promotion": "results, byte by byte, to be copied or compared",
-    "pipeline.result_content": "files of a trainer, whose digest alone is taken",
-    "pipeline.sources": "Python files, searched for words alone",
-}
-"""Module that looks like a reader -> why nothing it reads can be hostile, or can do harm."""
-
 
 def assert_plain(error: Exception) -> None:
     """An error says what it has to say, and none of ours stands in it."""
     words = str(error)
     assert words
     assert "Traceback" not in words
+
+
+def assert_read_or_refused(parser: Parser, specimens: Specimens, content: bytes) -> None:
+    """A reader takes the content without a warning, or refuses it in plain words."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            parser.call(specimens, Path(folder), content)
+        except parser.errors as error:
+            assert_plain(error)

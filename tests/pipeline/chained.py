@@ -2,69 +2,36 @@
 
 import dataclasses
 import json
-import time
-from collections.abc import Callable
 
-from pipeline.state import FollowUpRecord, State
+from pipeline.state import FollowUpRecord
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.fakeslurm.model import Job
-from tests.pipeline.conftest import edit
+from tests.pipeline.conftest import CLUSTER, on_cluster, state_of, wait_for
 
-PROFILES = """
-[profiles.cluster]
-backend = "slurm"
-partition = "main"
-gres = "gpu:a100:1"
-cpus_per_task = 1
-mem_gb = 1
-walltime_min = 30
-stack_size = 2
-poll_interval_s = 0.2
-
+PROFILES = (
+    CLUSTER
+    + """
 [profiles.cluster.auto]
 walltime_min = 50
 mem_gb = 1
 retry_s = 0.2
 poll_min = 1
 """
-WAIT_S = 90
+)
 
 
 def prepare(workspace: Workspace, cluster: FakeSlurm) -> FakeSlurm:
     """Give the workspace a profile for the cluster; a minute lasts two seconds in it."""
-    profiles(workspace, PROFILES)
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(workspace, PROFILES)
     cluster.configure(seconds_per_minute=2.0, slots=4)
     return cluster
-
-
-def profiles(workspace: Workspace, text: str) -> None:
-    """Write the workspace's profiles."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def state_of(workspace: Workspace) -> State:
-    """The state as it is stored now."""
-    state = StateStore(workspace.state_dir).load()
-    assert state is not None
-    return state
 
 
 def follow_ups(cluster: FakeSlurm, *, live: bool = False) -> list[Job]:
     """Follow-up jobs, all there ever were or those in the queue."""
     return [j for j in cluster.jobs() if "-auto-" in j.spec.name and (j.live or not live)]
-
-
-def wait_for(condition: Callable[[], object], what: str = "") -> None:
-    """Poll until something holds; it must within the time of a test."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what or "waited too long"
-        time.sleep(0.05)
 
 
 def wait_for_end(workspace: Workspace, cluster: FakeSlurm) -> FollowUpRecord:

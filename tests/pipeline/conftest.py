@@ -18,6 +18,7 @@ from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.planting import WHOLE_STUDY
+from tests.pipeline.result_file import result_for
 
 TOY_STUDY = """\
 [study]
@@ -52,7 +53,7 @@ seeds = "0-5"
 confirmatory = true
 """
 
-PROFILES = """
+CLUSTER = """
 [profiles.cluster]
 backend = "slurm"
 partition = "main"
@@ -62,10 +63,10 @@ mem_gb = 1
 walltime_min = 30
 stack_size = 2
 poll_interval_s = 0.2
-canary = false
 """
+PROFILES = CLUSTER + "canary = false\n"
 
-WAIT_S = 60
+WAIT_S = 90
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -103,10 +104,7 @@ def site(workspace: Workspace) -> Site:
 @pytest.fixture
 def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
     """A cluster beside a workspace with a profile for it; two toy runs a task."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(workspace, PROFILES)
     return fake_slurm
 
 
@@ -156,6 +154,24 @@ def edit(workspace: Workspace, old: str, new: str) -> None:
     workspace.study_file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def write_profiles(workspace: Workspace, text: str) -> None:
+    """Give the workspace profiles of its own."""
+    path = workspace.root / "slurm" / "profiles.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def on_cluster(workspace: Workspace, profiles: str) -> None:
+    """Have the toy study run on the profile "cluster" of these."""
+    write_profiles(workspace, profiles)
+    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+
+
+def only_pilot(workspace: Workspace) -> None:
+    """Let the study end with its pilot: a fifth of its runs, and no figure."""
+    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+
+
 def state_of(workspace: Workspace) -> State:
     """The state as it is stored now."""
     state = StateStore(workspace.state_dir).load()
@@ -168,6 +184,12 @@ def statuses(workspace: Workspace, phase: str) -> set[RunStatus]:
     return {run.status for run in state_of(workspace).runs_of(phase).values()}
 
 
+def toy_result(workspace: Workspace, key: str, token: str) -> str:
+    """A valid result.json of a run, by any attempt."""
+    run = state_of(workspace).runs[key]
+    return result_for("toy", key, run, {"loss": 1.0}, {"token": token}).decode()
+
+
 def add_policy(workspace: Workspace, profile: str = "cluster", **settings: object) -> None:
     """Write settings of the failure policy into the workspace's profile."""
     path = workspace.root / "slurm" / "profiles.toml"
@@ -176,9 +198,28 @@ def add_policy(workspace: Workspace, profile: str = "cluster", **settings: objec
     path.write_text("\n".join([text, f"[profiles.{profile}.failures]", *lines, ""]))
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Poll until something holds; it must within a minute."""
+def wait_for(condition: Callable[[], object], what: str = "waited too long") -> None:
+    """Poll until something holds; it must within the time of a test."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "waited too long"
+        assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+def snapshot(workspace: Workspace) -> dict[str, bytes]:
+    """Every file of the workspace but those that running tasks and Python write."""
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes()
+        for path in workspace.root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "lock"
+    }
+
+
+def kill_the_task(workspace: Workspace) -> None:
+    """End every process of the only live task with SIGKILL, once it has begun to work."""
+    (job,) = state_of(workspace).live_jobs().values()
+    controller = psutil.Process(int(job.job_id or 0))
+    wait_for(controller.children)
+    for process in [*controller.children(recursive=True), controller]:
+        process.kill()
+    wait_for(lambda: not psutil.pid_exists(controller.pid))

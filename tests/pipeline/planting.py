@@ -12,8 +12,11 @@ from pipeline.replan import replanned
 from pipeline.select import selected
 from pipeline.site import Site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
+from tests.pipeline.result_file import result_for
 
 TOKEN = "0123456789"
+ZERO = {"zero": {"value": 1.5, "standard_error": 0.001, "count": 100}}
+"""What the one reference predictor comes to, in every metric."""
 Truth = Callable[[RunRecord], Mapping[str, float] | None]
 """A run's metrics; None for a run that failed."""
 Record = Callable[[RunRecord], tuple[Mapping[str, float], bytes] | None]
@@ -114,7 +117,10 @@ def _ended(site: Site, state: State, phase: str, truth: Truth, record: Record) -
             continue
         folder = site.workspace.run_dir(key)
         folder.mkdir(parents=True, exist_ok=True)
-        content = _result(key, run, metrics, token, _left(folder, record(run)))
+        references = dict.fromkeys(metrics, ZERO)
+        left = _left(folder, record(run))
+        attempt = {"token": token}
+        content = result_for("whole", key, run, metrics, attempt, references=references, **left)
         config = {"condition": run.condition, "seed": run.seed, "config": configs[key]}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "result.json").write_bytes(content)
@@ -146,26 +152,3 @@ def _left(folder: Path, recorded: tuple[Mapping[str, float], bytes] | None) -> d
     (folder / "diagnostics.npz").write_bytes(content)
     file = {"file": "diagnostics.npz", "sha256": digest_of(content)}
     return {"diagnostics": dict(numbers), "artefacts": {"diagnostics": file}}
-
-
-def _result(
-    key: str, run: RunRecord, metrics: Mapping[str, float], token: str, left: dict[str, Any]
-) -> bytes:
-    record = {
-        "study": "whole", "phase": run.phase, "run_id": key.partition("/")[2],
-        "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
-        "attempt": {"token": token, "task": 0, "job_id": "77", "array_index": None, "node": "n"},
-        "metrics": {
-            name: {"value": value, "standard_error": 0.001, "count": 100}
-            for name, value in metrics.items()
-        },
-        "references": {
-            name: {"zero": {"value": 1.5, "standard_error": 0.001, "count": 100}}
-            for name in metrics
-        },
-        "data_digests": {"validation": "d" * 64}, "details": {"device": "cpu"}, "versions": {},
-        "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64},
-        "started_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-02T02:00:00Z",
-        "wall_s": 60.0, "device_s": 60.0, "gpu_s": 0.0, **left,
-    }  # fmt: skip
-    return json.dumps(record).encode()

@@ -185,6 +185,39 @@ def test_a_zombie_that_goes_on_saving_never_changes_what_its_successors_hold(
 
 
 @pytest.mark.usefixtures("links")
+def test_the_run_s_folder_leads_readers_to_its_current_attempt(tmp_path: Path) -> None:
+    """Curves and weights under the names of the contract; nothing goes on from those names."""
+    first = claim(tmp_path, "t")
+    (first.folder / "metrics.jsonl").write_text("1")
+    save(first.folder, "step 1")
+    first.show()
+    assert (tmp_path / "metrics.jsonl").read_text() == "1"
+    assert (tmp_path / NAME).read_text() == "step 1"
+
+    second = claim(tmp_path, "t")
+    (second.folder / "metrics.jsonl").write_text("2")
+    drop_earlier_checkpoints(second.folder)
+    drop_checkpoints(second.folder)  # as of a run that failed
+    second.show()
+    first.show()
+    assert (tmp_path / "metrics.jsonl").read_text() == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "attempt.json",
+        "attempts",
+        "metrics.jsonl",
+    ]
+    assert resumable(tmp_path) == []
+
+
+def test_what_earlier_versions_wrote_in_the_run_s_folder_is_not_replaced(tmp_path: Path) -> None:
+    """Their curves are nowhere else."""
+    (tmp_path / "metrics.jsonl").write_text("old")
+    attempt = claim(tmp_path, "t")
+    (attempt.folder / "metrics.jsonl").write_text("new")
+    attempt.show()
+    assert (tmp_path / "metrics.jsonl").read_text() == "old"
+
+
 def test_two_that_finish_at_the_same_moment_make_one_result(tmp_path: Path) -> None:
     """Both have looked and may write: one is promoted, the other set aside; nothing is mixed."""
     winners = set()

@@ -17,17 +17,21 @@ from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
 from tests.pipeline.chained import (
     PROFILES,
-    WAIT_S,
     aged,
     follow_ups,
     journal,
     prepare,
-    profiles,
-    state_of,
-    wait_for,
     wait_for_end,
 )
-from tests.pipeline.conftest import Cli, edit
+from tests.pipeline.conftest import (
+    WAIT_S,
+    Cli,
+    edit,
+    only_pilot,
+    state_of,
+    wait_for,
+    write_profiles,
+)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_a_follow_up_asks_for_little_and_waits_for_the_live_jobs(
     """No GPU, one CPU, the profile's own small request, afterany on what is in the queue."""
     cluster.configure(slots=0)
     partition = 'partition = "low"\nsetup = ["echo made ready"]\n'
-    profiles(workspace, PROFILES + partition)
+    write_profiles(workspace, PROFILES + partition)
 
     cli("advance", "--auto")
 
@@ -91,6 +95,7 @@ def test_a_second_command_adds_no_second_chain(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """By hand again, and several at once: one follow-up; the study still ends."""
+    only_pilot(workspace)
     cluster.configure(slots=0)
     command = [sys.executable, "-m", "pipeline", "advance", "--auto"]
     racing = [
@@ -178,7 +183,7 @@ def test_tasks_that_are_refused_leave_no_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """A mistake in the profile ends with exit 2, and the follow-up's place is given back."""
-    profiles(workspace, PROFILES.replace("gpu:a100:1", "tpu:1"))
+    write_profiles(workspace, PROFILES.replace("gpu:a100:1", "tpu:1"))
 
     done = cli("advance", "--auto")
 
@@ -191,7 +196,7 @@ def test_a_follow_up_that_is_refused_says_what_to_change(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The profile's own table is named, and no task went in without a follow-up."""
-    profiles(workspace, PROFILES + 'partition = "nosuch"\n')
+    write_profiles(workspace, PROFILES + 'partition = "nosuch"\n')
 
     done = cli("advance", "--auto")
 
@@ -205,8 +210,7 @@ def test_a_follow_up_that_is_refused_says_what_to_change(
 def test_the_follow_up_has_its_place_before_tasks_fill_a_limit(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
-    """With a limit far below the number of tasks the study ends all the same."""
-    edit(workspace, 'seeds = "0-5"', 'seeds = "0-9"')
+    """With a limit below the number of tasks the study ends all the same."""
     cluster.configure(max_submit=4, slots=4)
 
     assert cli("advance", "--auto").returncode == 0
@@ -234,7 +238,7 @@ def test_a_profile_s_own_limit_counts_the_chain(
 ) -> None:
     """max_submitted has room for a follow-up, its successor and a task, or --auto is refused."""
     cluster.configure(slots=0)
-    profiles(
+    write_profiles(
         workspace,
         PROFILES.replace(
             "stack_size = 2", f"stack_size = 1\ncanary = false\nmax_submitted = {limit}"
@@ -261,6 +265,7 @@ def test_a_silent_scheduler_is_waited_out_by_the_follow_up(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """The follow-up tries again, writes that down, and the study still ends."""
+    only_pilot(workspace)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     cluster.configure(unreachable=True)
@@ -308,6 +313,7 @@ def test_a_follow_up_that_was_killed_is_called_broken_and_taken_up_again(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """Nothing is lost in silence: status names job, log and command; --auto goes on."""
+    only_pilot(workspace)
     edit(workspace, "steps = 3", "steps = 3\nstep_s = 0.3")
     cli("advance", "--auto")
     (job,) = follow_ups(cluster)
@@ -344,6 +350,7 @@ def test_a_follow_up_behind_a_timed_out_sbatch_is_adopted(
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """sbatch gives no answer but the job exists: no second one, and the study ends."""
+    only_pilot(workspace)
     cluster.configure(sbatch_ghosts=1)
 
     assert cli("advance", "--auto").returncode == 4

@@ -16,7 +16,16 @@ from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import PROFILES, Cli, attempt_of, edit, state_of
+from tests.pipeline.conftest import (
+    CLUSTER,
+    PROFILES,
+    Cli,
+    attempt_of,
+    edit,
+    only_pilot,
+    state_of,
+    write_profiles,
+)
 
 QUEUED, RUNNING, DONE = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.DONE
 FAILED = RunStatus.FAILED
@@ -57,10 +66,9 @@ def test_the_release_step_is_a_hundredth_and_never_none(total: int) -> None:
 @pytest.fixture
 def phase_of_ten(workspace: Workspace, cluster: FakeSlurm) -> Workspace:
     """A pilot of ten tasks on a cluster whose profile leaves the canary on."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.write_text(PROFILES.replace("canary = false\n", ""))
+    write_profiles(workspace, CLUSTER)
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1009"')
-    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+    only_pilot(workspace)
     cluster.configure(slots=0)
     return workspace
 
@@ -185,8 +193,7 @@ def test_the_canary_can_be_switched_off(
     if where == "phase":
         edit(phase_of_ten, 'seeds = "1000-1009"', 'seeds = "1000-1009"\ncanary = false')
     else:
-        path = phase_of_ten.root / "slurm" / "profiles.toml"
-        path.write_text(path.read_text() + "canary = false\n")
+        write_profiles(phase_of_ten, PROFILES)
 
     step = advance(site_of(phase_of_ten))
 
@@ -209,8 +216,7 @@ def test_switching_it_off_later_lets_the_others_go(
 
 def test_a_phase_of_one_task_needs_no_canary(workspace: Workspace, cluster: FakeSlurm) -> None:
     """One task alone is submitted without a word."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.write_text(PROFILES.replace("canary = false\n", ""))
+    write_profiles(workspace, CLUSTER)
     cluster.configure(slots=0)
 
     step = advance(site_of(workspace))

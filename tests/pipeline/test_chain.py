@@ -23,8 +23,8 @@ from pipeline.state import (
 from pipeline.store import decode, encode
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.chained import WAIT_S, aged, follow_ups, prepare, state_of
-from tests.pipeline.conftest import Cli
+from tests.pipeline.chained import aged, follow_ups, prepare
+from tests.pipeline.conftest import WAIT_S, Cli, state_of
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pipeline.report import render_report
 from pipeline.site import Site, open_site
 from pipeline.state import RunRecord, State
 from pipeline.study import load_study
-from pipeline.workspace import Workspace
-from tests.pipeline import test_report as report_rules
-from tests.pipeline.conftest import Cli, edit, make_toy
+from tests.inprocess import study_in
+from tests.pipeline.conftest import edit, make_toy
 from tests.pipeline.planting import planted
 from tests.pipeline.recorded import Planted, recorded
+from tests.pipeline.report_rules import assert_tables_are_whole, forbidden_in
 from tests.recompute.whole import recompute
 
 STUDY = """\
@@ -82,8 +82,8 @@ def reported(site: Site, state: State) -> str:
     report = gather(site.workspace, site.study, state)
     text = render_report(report, site.workspace.template_dirs())
     site.workspace.report_file.write_text(text, encoding="utf-8")
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
-    report_rules.test_tables_are_whole(text)
+    assert forbidden_in(text) == []
+    assert_tables_are_whole(text)
     return text
 
 
@@ -202,12 +202,14 @@ def test_a_phase_whose_runs_recorded_nothing_is_still_reported(site: Site) -> No
     assert "figures/" not in text
 
 
-def test_the_phase_runs_like_any_other(workspace: Workspace, cli: Cli) -> None:
+def test_the_phase_runs_like_any_other(tmp_path: Path) -> None:
     """Submitted, collected, reported; what the toy leaves is no archive, and each run says so."""
-    workspace.study_file.write_text(STUDY, encoding="utf-8")
-    done = cli("advance", "--watch")
-    assert done.returncode == 0, done.stderr
-    text = section(workspace.report_file.read_text(encoding="utf-8"))
+    with study_in(tmp_path / "ws") as study:
+        text = STUDY.replace('name = "whole"', 'name = "whole"\nprofile = "cluster"')
+        study.workspace.study_file.write_text(text, encoding="utf-8")
+        done = study.walk()
+    assert done.code == 0, done.err
+    text = section(study.workspace.report_file.read_text(encoding="utf-8"))
     assert "Complete: 15 of 15 runs." in text
     assert text.count("diagnostics.npz: it is no archive of arrays") == 15
 

@@ -14,7 +14,7 @@ from pipeline.analysis.table import Measurement
 from pipeline.errors import PipelineError
 from pipeline.figures import figures_of
 from tests.pipeline import published
-from tests.pipeline.analysis.test_multiseed import BASE, HYPOTHESIS, PLAN, scaled, table
+from tests.pipeline.analysis.arms import BASE, HYPOTHESIS, PLAN, scaled, table
 from tests.pipeline.analysis.test_sweep import DESIGN, sweep_table
 from tests.pipeline.analysis.test_sweep import PLAN as SWEEP_PLAN
 

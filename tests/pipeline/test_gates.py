@@ -1,7 +1,9 @@
 """Gates and alarms: what closes them, what they say, how a person goes on all the same."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,8 @@ from pipeline.state import GateRecord, PhaseRecord, RunRecord, RunStatus, State
 from pipeline.store import StateStore, decode, encode
 from pipeline.study_file import StudyFile
 from pipeline.workspace import Workspace
-from tests.pipeline.analysis.test_multiseed import run
+from tests.inprocess import Study, study_in
+from tests.pipeline.analysis.arms import run
 from tests.pipeline.conftest import Cli, edit
 
 PLAN = AnalysisPlan(metric="loss", direction="minimize", reference_condition="base")
@@ -229,87 +232,92 @@ CLOSED = "clears-reference:zero"
 
 
 @pytest.fixture
-def gated(workspace: Workspace) -> Workspace:
-    """The toy workspace whose pilot has a gate that the handicap keeps closed."""
-    edit(workspace, "seeds = [1000]", f'seeds = [1000]\ngates = ["finite-metrics", "{CLOSED}"]')
-    edit(workspace, "config.handicap = 0.5", "config.handicap = 0.9")
-    return workspace
+def study(tmp_path: Path) -> Iterator[Study]:
+    """The toy study, in this process."""
+    with study_in(tmp_path / "ws") as study:
+        yield study
 
 
-def test_a_closed_gate_stops_the_study_until_a_person_overrides_it(
-    gated: Workspace, cli: Cli
-) -> None:
+@pytest.fixture
+def gated(study: Study) -> Study:
+    """The toy study whose pilot has a gate that the handicap keeps closed."""
+    gates = f'seeds = [1000]\ngates = ["finite-metrics", "{CLOSED}"]'
+    edit(study.workspace, "seeds = [1000]", gates)
+    edit(study.workspace, "config.handicap = 0.5", "config.handicap = 0.9")
+    return study
+
+
+def test_a_closed_gate_stops_the_study_until_a_person_overrides_it(gated: Study) -> None:
     """Exit 3 with gate, numbers and command; the decision stands in state, journal and report."""
-    stopped = cli("advance", "--watch")
+    stopped = gated.walk()
 
-    assert stopped.returncode == 3
-    assert f"pilot: gate {CLOSED} is closed: loss of zero 1.5, mean of baseline" in stopped.stdout
-    assert f"pipeline advance --override {CLOSED} --reason" in stopped.stdout
-    assert "the study needs a person" in stopped.stderr
-    status = json.loads(cli("status", "--json").stdout)
+    assert stopped.code == 3
+    assert f"pilot: gate {CLOSED} is closed: loss of zero 1.5, mean of baseline" in stopped.out
+    assert f"pipeline advance --override {CLOSED} --reason" in stopped.out
+    assert "the study needs a person" in stopped.err
+    status = json.loads(gated.call("status", "--json").out)
     assert [phase["status"] for phase in status["phases"]] == ["attention", "not_started"]
-    assert cli("advance").returncode == 3
-    assert f"| `{CLOSED}` | closed | loss of zero 1.5" in gated.report_file.read_text()
+    assert gated.call("advance").code == 3
+    assert f"| `{CLOSED}` | closed | loss of zero 1.5" in gated.workspace.report_file.read_text()
 
-    assert cli("advance", "--override", CLOSED).returncode == 2
-    other = cli("advance", "--override", "finite-metrics", "--reason", "x")
-    assert other.returncode == 2
-    assert f"closed: {CLOSED}" in other.stderr
-    went_on = cli("advance", "--override", CLOSED, "--reason", "the handicap is\nthe point")
+    assert gated.call("advance", "--override", CLOSED).code == 2
+    other = gated.call("advance", "--override", "finite-metrics", "--reason", "x")
+    assert other.code == 2
+    assert f"closed: {CLOSED}" in other.err
+    went_on = gated.call("advance", "--override", CLOSED, "--reason", "the handicap is\nthe point")
 
-    assert went_on.returncode == 0, went_on.stderr
-    assert "goes on in spite of clears-reference:zero, as decided" in went_on.stdout
-    assert "multiseed: submitted" in went_on.stdout
-    stored = StateStore(gated.state_dir).load()
+    assert went_on.code == 0, went_on.err
+    assert "goes on in spite of clears-reference:zero, as decided" in went_on.out
+    assert "multiseed: submitted" in went_on.out
+    stored = StateStore(gated.workspace.state_dir).load()
     assert stored is not None
     (decision,) = stored.phases["pilot"].overrides
     assert (decision.gate, decision.reason) == (CLOSED, "the handicap is the point")
-    journal = (gated.state_dir / "journal.jsonl").read_text()
+    journal = (gated.workspace.state_dir / "journal.jsonl").read_text()
     assert '"gate closed"' in journal
     assert '"gate overridden"' in journal
-    assert cli("advance", "--watch").returncode == 0
-    report = gated.report_file.read_text()
+    assert gated.walk().code == 0
+    report = gated.workspace.report_file.read_text()
     assert f"| `{CLOSED}` | closed, overridden |" in report
     deviations = report.split("## Deviations")[1]
     assert f'the gate "{CLOSED}" was closed (loss of zero 1.5' in deviations
     assert "the handicap is the point" in deviations
 
 
-def test_a_key_that_training_never_reads_stops_the_phase(workspace: Workspace, cli: Cli) -> None:
+def test_a_key_that_training_never_reads_stops_the_phase(study: Study) -> None:
     """The trainer's inert key is named after the first results, and nothing more is submitted."""
-    toy = workspace.root / "toy.py"
+    toy = study.workspace.root / "toy.py"
     inert = "steps: int = 5\n    patience: int = 3"
     toy.write_text(toy.read_text().replace("steps: int = 5", inert))
 
-    stopped = cli("advance", "--watch")
+    stopped = study.walk()
 
-    assert stopped.returncode == 3
-    assert "unread-config:patience" in stopped.stdout
-    assert "never read the config key patience in pilot/baseline" in stopped.stdout
-    stored = StateStore(workspace.state_dir).load()
+    assert stopped.code == 3
+    assert "unread-config:patience" in stopped.out
+    assert "never read the config key patience in pilot/baseline" in stopped.out
+    stored = StateStore(study.workspace.state_dir).load()
     assert stored is not None
     assert {run.status for run in stored.runs_of("multiseed").values()} == {RunStatus.PLANNED}
-    assert "unread-config:patience" in (workspace.state_dir / "journal.jsonl").read_text()
-    went_on = cli("advance", "--override", "unread-config:patience", "--reason", "comes later")
-    assert went_on.returncode == 0
-    assert cli("advance", "--watch").returncode == 3  # the next phase is another decision
+    assert "unread-config:patience" in (study.workspace.state_dir / "journal.jsonl").read_text()
+    named = ("--override", "unread-config:patience")
+    went_on = study.call("advance", *named, "--reason", "comes later")
+    assert went_on.code == 0
+    assert study.walk().code == 3  # the next phase is another decision
 
 
-def test_conditions_that_measure_the_same_bits_stop_the_phase(
-    workspace: Workspace, cli: Cli
-) -> None:
+def test_conditions_that_measure_the_same_bits_stop_the_phase(study: Study) -> None:
     """A setting that is read and then lost is found by its results."""
-    toy = workspace.root / "toy.py"
+    toy = study.workspace.root / "toy.py"
     text = toy.read_text().replace("floor + shared + own", "shared")
     text = text.replace(
         "config = run.config", "config = run.config\n            _ = config.handicap"
     )
     toy.write_text(text)
 
-    stopped = cli("advance", "--watch")
+    stopped = study.walk()
 
-    assert stopped.returncode == 3
-    assert "identical-results:baseline=worse" in stopped.stdout
-    assert "pilot/baseline-s1000" in stopped.stdout
+    assert stopped.code == 3
+    assert "identical-results:baseline=worse" in stopped.out
+    assert "pilot/baseline-s1000" in stopped.out
     name = "identical-results:baseline=worse"
-    assert cli("advance", "--override", name, "--reason", "expected").returncode == 0
+    assert study.call("advance", "--override", name, "--reason", "expected").code == 0

@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.lock import Lease, LockedError, LostLockError, Pace, exclusive, standing
 from pipeline.process import Process, is_gone, this_process
 from pipeline.store import StateStore
-from tests.pipeline.test_store import a_state
+from tests.pipeline.states import a_state
 
 HOLD = """
 import sys, time

@@ -18,8 +18,15 @@ from pipeline.status import current_view
 from pipeline.store import StateStore
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, attempt_of, edit, reports_of, state_of, wait_for
-from tests.pipeline.test_local_study import make_result
+from tests.pipeline.conftest import (
+    Cli,
+    attempt_of,
+    only_pilot,
+    reports_of,
+    state_of,
+    toy_result,
+    wait_for,
+)
 
 OUTCOME = "yield self._outcome(run, first, total)"
 """The line of the toy trainer that says how a run ended."""
@@ -32,13 +39,12 @@ WAITS = f"""last = HOLD.with_name("last")
                 time.sleep(0.05)
             {OUTCOME}"""
 """It has taken its last step, and waits while the file is empty or names its folder."""
-MULTISEED = '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n'
 
 
 @pytest.fixture
 def pilot(workspace: Workspace) -> Workspace:
     """A study of one phase with two runs."""
-    edit(workspace, MULTISEED, "")
+    only_pilot(workspace)
     return workspace
 
 
@@ -182,7 +188,7 @@ def test_a_foreign_result_stands_in_nobody_s_way(pilot: Workspace, cli: Cli, con
     hold.touch()
     cli("advance")
     for key in state_of(pilot).runs:
-        text = make_result(pilot, key, "an0ther") if content == "foreign" else content
+        text = toy_result(pilot, key, "an0ther") if content == "foreign" else content
         (pilot.run_dir(key) / "result.json").write_text(text)
     hold.unlink()
 
@@ -206,7 +212,7 @@ def test_what_attempts_of_earlier_versions_left_still_counts(
     state = State(study="s", study_digest="0" * 64, profile="x", runs={key: run},
                   phases={"p": PhaseRecord(kind="pilot")}, jobs={"t0k3n": job})  # fmt: skip
     StateStore(workspace.state_dir).save(state)
-    text, folder = make_result(workspace, key, "t0k3n"), workspace.run_dir(key)
+    text, folder = toy_result(workspace, key, "t0k3n"), workspace.run_dir(key)
     attempt = json.loads(text)["attempt"]
     failure = FailureFile(run_id="a-s0", attempt=attempt, message="it broke", at=datetime.now(UTC))
     folder.mkdir(parents=True)
@@ -233,7 +239,7 @@ def test_a_refused_result_does_not_block_the_retry(pilot: Workspace, cli: Cli) -
     cli("advance")
     state = state_of(pilot)
     baseline, worse = sorted(state.runs)
-    text = make_result(pilot, baseline, state.runs[worse].job or "")
+    text = toy_result(pilot, baseline, state.runs[worse].job or "")
     (pilot.run_dir(worse) / "result.json").write_text(text)
     assert cli("advance", "--watch").returncode == 3
     path = pilot.root / "toy.py"

@@ -7,7 +7,7 @@ import pytest
 from pipeline.failures.kinds import FailureClass
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import Cli, edit, state_of, statuses
+from tests.pipeline.conftest import Cli, edit, state_of, statuses, write_profiles
 
 PIECE_MIN = "0.05"  # three seconds, of which tasks have one to stop
 PROFILES = """
@@ -23,9 +23,7 @@ poll_interval_s = 0.1
 @pytest.fixture
 def pieces(workspace: Workspace) -> Workspace:
     """The toy study, of which one phase takes longer than a piece."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
+    write_profiles(workspace, PROFILES)
     edit(workspace, "steps = 3", "steps = 40\nstep_s = 0.02")
     edit(workspace, "seeds = [1000]", 'seeds = [1000]\nconditions = ["baseline"]')
     return workspace

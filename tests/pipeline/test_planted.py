@@ -1,62 +1,20 @@
 """Planted truths through the whole path, from result files to the sentences of RESULTS.md."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pipeline.publish import publish
 from pipeline.replan import replanned
 from pipeline.site import Site
-from pipeline.state import RunRecord
-from tests.pipeline import test_report as report_rules
 from tests.pipeline.planting import planted
+from tests.pipeline.report_rules import assert_tables_are_whole, forbidden_in
+from tests.pipeline.truths import TRUTHS, Planting
 from tests.recompute.whole import recompute
 
 GIVING = {"1": 1, "2b": 1, "3": 3}
 """Verdicts by phase: multiseed, confirm, alternatives."""
-
-
-@dataclass(frozen=True)
-class Planting:
-    """What is true of every arm but the baseline, relative to a mean of about 1."""
-
-    outcome: str
-    effect: float = 0.0
-    noise: float = 0.0
-    outlier: float = 0.0
-    """Added at one seed of each phase."""
-    missing: int = 0
-    """Runs that failed in each phase of ten seeds."""
-    said: str = ""
-
-    def __call__(self, run: RunRecord) -> Mapping[str, float] | None:
-        """The run's metrics."""
-        luck = 0.02 * np.random.default_rng([1, run.seed]).standard_normal()
-        value = 1.0 + luck
-        if run.arm != "baseline":
-            own = np.random.default_rng([2, run.seed, *run.arm.encode(), *run.phase.encode()])
-            value += self.effect + self.noise * own.standard_normal()
-            value += self.outlier * (run.seed % 10 == 3)
-            small = run.phase in ("pilot", "sweep")
-            if run.seed % 10 < self.missing and not small:
-                return None
-        return {"loss": value, "test_loss": value + 0.1}
-
-
-TRUTHS = {
-    "improvement": Planting("SUPPORTED", effect=-0.03, noise=0.004),
-    "harm": Planting("REJECTED", effect=0.03, noise=0.004),
-    "equivalence": Planting("EQUIVALENT", effect=0.0005, noise=0.002),
-    "negligible": Planting("EQUIVALENT", 0.002, 0.0005, said="it is inside the margin"),
-    "unresolvable": Planting("INCONCLUSIVE", noise=0.05, said="is not resolved"),
-    "one outlier": Planting("INCONCLUSIVE", noise=0.001, outlier=-0.5),
-    "missing seeds": Planting("INCONCLUSIVE", -0.03, 0.004, missing=3, said="at least 8 complete"),
-    "identical": Planting("EQUIVALENT", said="the two conditions computed the same"),
-    "identical but shifted": Planting("INCONCLUSIVE", effect=-0.03, said="copied or shifted"),
-}
 
 
 @pytest.mark.parametrize("name", list(TRUTHS))
@@ -70,8 +28,8 @@ def test_a_planted_truth_gets_its_verdict_in_every_phase(whole: Site, name: str)
     found = re.findall(r"^- \*\*([A-Z]+)\*\* in phase (\w+), ", answers, re.MULTILINE)
     assert found == [(truth.outcome, phase) for phase, n in GIVING.items() for _ in range(n)]
     assert truth.said in answers
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
-    report_rules.test_tables_are_whole(text)
+    assert forbidden_in(text) == []
+    assert_tables_are_whole(text)
     assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE", sweep_section(text))
 
 
@@ -103,7 +61,7 @@ def test_phases_that_have_not_run_say_so(whole: Site) -> None:
     text = whole.workspace.report_file.read_text(encoding="utf-8")
     assert "\nNot run: its runs are planned once phase sweep has selected a setting.\n" in text
     assert text.count("\nNot run.\n") == 5
-    assert [match[0] for match in report_rules.FORBIDDEN.finditer(text)] == []
+    assert forbidden_in(text) == []
     said = text.split("## How to read a verdict")[0]
     assert not re.search(r"SUPPORTED|REJECTED|EQUIVALENT|INCONCLUSIVE|\d%.*CI", said)
 
@@ -158,5 +116,18 @@ CHANGES = (
     r"^\| 3 Alternatives \| complete \| \d(\d)",
     r"^\| 3 Alternatives \| \d+ \| \d(\d)",
     r"^\| 3 Alternatives \| 0 \| 0\.6(\d)",
+    r"^\| 3 Alternatives \| complete \| 40 of 4(\d)",
+    r"^Complete: 2(\d) of 20",
+    r"^Complete: 20 of 2(\d)",
+    r"^\| Baseline \| \[1000\]\S+ \| 0\.9(\d)",
+    r"^\| Baseline \| \[1000\]\S+ .* (\d)\d\.0 \| 77 \|$",
+    r"^\| 20(\d) \| \[",
+    r"^\| Setting \| seed 10(\d)",
+    r"^\| \*reference:\* zero \|.* (\d)\.50000",
+    r"evaluation SE 0\.00(\d)00",
+    r"^Standard error of one run's .* Baseline 0\.00(\d)00",
+    r"^Selected: .* is [-+]\d\.\d\d% ± (\d)",
+    r"^- Phase 2, sweep: .* is selected \(estimate [-+]\d\.(\d)",
+    r"^- Phase 2b, confirm: Optimism of the selection: [-+]\d\.(\d)",
 )
 """A digit in the first group."""

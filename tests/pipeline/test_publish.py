@@ -1,6 +1,5 @@
 """From results in a workspace to RESULTS.md: what counts as complete, what it owns up to."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pipeline.site import Site, open_site
 from pipeline.state import JobRecord, RunRecord, RunStatus, State, TaskRecord
 from pipeline.workspace import Workspace
 from tests.pipeline.conftest import edit
+from tests.pipeline.result_file import result_for
 
 TOKEN = "0123456789"
 STATUSES = {"failed": RunStatus.FAILED, "running": RunStatus.RUNNING, "queued": RunStatus.QUEUED}
@@ -78,21 +78,14 @@ def result_of(key: str, run: RunRecord, gpu_s: float, code: Mapping[str, object]
     """A result.json of a run; a handicap shows and every seed has its own luck."""
     value = 1.0 + 0.5 * (run.condition == "worse") + 0.01 * (run.seed % 7)
     value += 0.001 * ((run.seed * 3 + len(run.condition)) % 5)
-    measured = {"value": value, "standard_error": 0.001, "count": 100}
-    record = {
-        "study": "toy", "phase": run.phase, "run_id": key.partition("/")[2],
-        "condition": run.condition, "seed": run.seed, "config_digest": run.config_digest,
-        "attempt": {
-            "token": TOKEN + run.phase, "task": 0, "job_id": "77",
-            "array_index": run.seed % 6, "node": f"node{run.seed % 2}",
-        },
-        "metrics": {"loss": measured}, "references": {},
-        "data_digests": {"validation": "d" * 64}, "details": {"device": "cpu"}, "versions": {},
-        "code": {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64, **code},
-        "started_at": "2026-01-02T00:00:00Z", "ended_at": "2026-01-02T02:00:00Z",
-        "wall_s": 7200.0, "device_s": 7200.0, "gpu_s": gpu_s,
-    }  # fmt: skip
-    return json.dumps(record).encode()
+    attempt = {
+        "token": TOKEN + run.phase,
+        "array_index": run.seed % 6,
+        "node": f"node{run.seed % 2}",
+    }
+    committed = {"commit": "c" * 40, "dirty": False, "source_digest": "0" * 64, **code}
+    took = {"wall_s": 7200.0, "device_s": 7200.0, "gpu_s": gpu_s}
+    return result_for("toy", key, run, {"loss": value}, attempt, code=committed, **took)
 
 
 def report_of(site: Site, state: State) -> ReportInput:

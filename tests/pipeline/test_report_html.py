@@ -16,7 +16,7 @@ from pipeline.site import Site, open_site
 from tests.pipeline.conftest import make_toy
 from tests.pipeline.planting import WHOLE_STUDY, planted
 from tests.pipeline.refresh_golden import TEMPLATES
-from tests.pipeline.test_planted import TRUTHS
+from tests.pipeline.truths import TRUTHS
 
 SVG = (
     b'<?xml version="1.0"?><!-- a label --><svg xmlns="http://www.w3.org/2000/svg" '

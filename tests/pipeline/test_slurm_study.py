@@ -14,7 +14,15 @@ from pipeline.site import Site, open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import PROFILES, Cli, add_policy, edit, state_of, statuses
+from tests.pipeline.conftest import (
+    PROFILES,
+    Cli,
+    add_policy,
+    edit,
+    state_of,
+    statuses,
+    write_profiles,
+)
 
 
 @pytest.mark.usefixtures("cluster")
@@ -87,8 +95,7 @@ def test_max_submitted_sends_what_fits_and_the_rest_later(
     workspace: Workspace, cluster: FakeSlurm
 ) -> None:
     """The profile's own limit is kept without asking Slurm to refuse."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.write_text(PROFILES + "max_submitted = 2\n")
+    write_profiles(workspace, PROFILES + "max_submitted = 2\n")
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1005"')
     cluster.configure(slots=0)
     site = open_site(workspace, None)
@@ -112,7 +119,7 @@ def test_a_mistake_in_the_profile_ends_with_exit_2_and_sbatch_s_words(
     """A refusal that waiting cannot mend says what to mend, and leaves every run planned."""
     key = profile.partition(" =")[0]
     kept = [line for line in PROFILES.splitlines() if not line.startswith(key)]
-    (workspace.root / "slurm" / "profiles.toml").write_text("\n".join([*kept, profile]) + "\n")
+    write_profiles(workspace, "\n".join([*kept, profile]) + "\n")
 
     done = cli("advance")
 
@@ -243,8 +250,8 @@ def test_cancel_ends_the_array(workspace: Workspace, cluster: FakeSlurm, cli: Cl
 
 def test_the_sbatch_script_is_what_the_profile_says(slurm_site: Site, cluster: FakeSlurm) -> None:
     """Partition, GPU, memory, time, signal and setup lines reach the script that Slurm gets."""
-    path = slurm_site.workspace.root / "slurm" / "profiles.toml"
-    path.write_text(PROFILES + 'signal_lead_s = 77\nsetup = ["echo set up"]\n')
+    setup = 'signal_lead_s = 77\nsetup = ["echo set up"]\n'
+    write_profiles(slurm_site.workspace, PROFILES + setup)
     cluster.configure(slots=0)
     advance(open_site(slurm_site.workspace, None))
 

@@ -19,7 +19,7 @@ from pipeline.sources import sources_of
 from pipeline.state import State
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, edit, make_toy, state_of
+from tests.pipeline.conftest import Cli, edit, make_toy, only_pilot, state_of
 
 ROOT = Path(__file__).parents[2]
 TRAINER = "toy:ToyTrainer"
@@ -268,7 +268,7 @@ def test_runs_of_one_phase_from_two_codes_are_told_at_submission_and_in_the_repo
     workspace: Workspace, cluster: FakeSlurm, cli: Cli
 ) -> None:
     """Held-back runs that go in with an edited trainer make a deviation, named in words."""
-    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+    only_pilot(workspace)
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1001"')
     cluster.configure(max_submit=1)
     cli("advance")

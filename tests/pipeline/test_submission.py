@@ -10,7 +10,7 @@ from pipeline.site import open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import Cli, edit, statuses
+from tests.pipeline.conftest import Cli, edit, only_pilot, statuses
 
 FAILED = "sbatch: error: Batch job submission failed: "
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -140,7 +140,7 @@ def test_a_job_whose_sbatch_never_answered_is_adopted_and_runs_to_its_results(
 ) -> None:
     """sbatch timed out, the job exists: it finds its tasks, and the next advance finds it."""
     edit(workspace, "seeds = [1000]", 'seeds = "1000-1002"')
-    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+    only_pilot(workspace)
     monkeypatch.setattr(sbatch, "TIMEOUT_S", 1.0)
     cluster.configure(sbatch_answer_s=30.0)
 

@@ -106,6 +106,7 @@ def test_results_carry_all_that_a_report_traces(site: Site) -> None:
 
     assert worker.returncode == 0, errors
     for condition, folder in folders(site.workspace).items():
+        assert (folder / "metrics.jsonl").samefile(attempt_in(folder) / "metrics.jsonl")
         found = read_result(folder / "result.json")
         assert found is not None
         result = found[0]

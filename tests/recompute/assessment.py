@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 from math import ceil
 from typing import Any, Literal
@@ -95,26 +96,23 @@ class Assessment:
         short = r"^- (\*\*.*?)(\S+): .* against .*?, (\S+%|not defined) (\[.*?\]|not defined)\."
         for where, name, percent, interval in self._items("Key findings", short):
             phase = self._phase(where)
-            facts = phase._facts(name)
+            facts = phase.facts[name]
             self._verdict(phase, name, where)
             self.checker.numbers(name, percent, facts["in percent"])
             self.checker.numbers(name, interval, _first(facts, "CI (Fieller)"))
         self._by_hypothesis(
-            "Resolution", lambda p, n: [*p._facts(n)["the same at Bonferroni's level"]]
+            "Resolution", lambda p, n: [*p.facts[n]["the same at Bonferroni's level"]]
         )
         self._by_hypothesis(
             "Spread over seeds",
-            lambda p, n: [*p._facts(n)["ratio of sds"], *p._facts(n)["Brown-Forsythe p"]],
+            lambda p, n: [*p.facts[n]["ratio of sds"], *p.facts[n]["Brown-Forsythe p"]],
         )
         for line in self._items("Key findings", r"^- (Evaluation.*)$"):
             phase = self._phase(line)
             for item in line.partition("own evaluation:")[2].strip(" .").split("; "):
                 label = max((a for a in phase.s.values if item.startswith(a)), key=len)
                 x = list(phase.s.values[label].values())
-                errors = [
-                    r["metrics"][phase.s.metric]["standard_error"] for r in phase._runs(label)
-                ]
-                expected = [np.std(x, ddof=1), max(errors)]
+                expected = [float(np.std(x, ddof=1)), max(phase.evaluation_errors(label))]
                 self.checker.numbers(label, item.removeprefix(label), expected)
         for line in self._items("Key findings", r"^- (Cost of one run.*)$"):
             phase = self._phase(line)
@@ -123,6 +121,10 @@ class Assessment:
                 seconds = [run["device_s"] for run in phase._runs(label)]
                 self.checker.hours(label, printed, float(np.mean(seconds)) / 3600)
 
+        said = r"^- Phase \w+, ([\w-]+): Optimism of the selection: (\S+) points"
+        for name, points in self._items("Key findings", said):
+            self.checker.numbers(f"{name}: optimism", points, [self.phases[name].optimism])
+
     def _by_hypothesis(self, title: str, wanted: Callable[[Paired, str], Sequence[Any]]) -> None:
         for line in self._items("Key findings", rf"^- ({title}.*)$"):
             phase = self._phase(line)
@@ -130,14 +132,14 @@ class Assessment:
                 found = re.search(
                     rf"[:;] {name} ([^;]*?)(?: \(\d+ pairs?\)|, not resolved)?[;.](?!\d)", line
                 )
-                if found and phase._facts(name):
+                if found and phase.facts[name]:
                     self.checker.numbers(f"{title} {name}", found[1], wanted(phase, name))
 
     def _table(self) -> None:
         (table,) = (t for t in tables(self._section("Hypothesis assessment")))
         for name, verdict, percent, interval, pairs, p, p_flip, place in table[1:]:
             phase = self.phases[place.partition(", ")[2]]
-            facts = phase._facts(name)
+            facts = phase.facts[name]
             self._verdict(phase, name, verdict)
             self.checker.equal(name, int(pairs), len(phase._pairs(name)[0]))
             if percent == "not tested":
@@ -160,7 +162,7 @@ class Assessment:
         """One verdict in full."""
         self._verdict(phase, name, re.findall(r"\*\*[A-Z]+\*\*", line)[0])
         found = FACTS.search(line)
-        facts = phase._facts(name)
+        facts = phase.facts[name]
         if found is None or not facts:
             return
         percent, interval, pairs, p, p_flip, family, margin = found.groups()
@@ -234,6 +236,7 @@ def _missing(total: int, complete: int) -> tuple[int, ...]:
     return () if total <= complete else (total - complete, total)
 
 
+@cache
 def to_detect(sd: float, size: float, alpha: float, power: float) -> int:
     """Pairs for the paired t test, by statsmodels; it looks for real numbers, upwards from 2."""
     for n in count(2):
@@ -242,6 +245,7 @@ def to_detect(sd: float, size: float, alpha: float, power: float) -> int:
     raise AssertionError
 
 
+@cache
 def to_bound(sd: float, margin: float, alpha: float, power: float) -> int:
     """Pairs for TOST at a true difference of zero: power as a mean over quantiles of chi-square."""
     u = (np.arange(20_000) + 0.5) / 20_000

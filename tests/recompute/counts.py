@@ -1,6 +1,7 @@
 """Counts and costs: completeness by phase, condition and seed; hours from result files."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ class Counts:
     ) -> None:
         """`sections` by the phase's number, with what each one shows."""
         self.root, self.sections, self.text, self.checker = root, sections, text, checker
+        self._planned: dict[str, int] = {}
 
     def check(self) -> None:
         """The summary's table, the matrix of each phase, hours of phases and jobs."""
         for table in tables(self.text):
+            if table[0][:3] == ["Phase", "Planned", "Done"]:
+                self._tallies(table)
+        for table in tables(self.text):
             head = table[0]
             if head[:3] == ["Phase", "State", "Runs"]:
                 self._states(table)
-            elif head[:3] == ["Phase", "Planned", "Done"]:
-                self._tallies(table)
             elif head[0].startswith("Phase ") and table[1:]:
                 self._matrix(table)
             elif head == ["Phase", "GPU-hours", "task-hours"]:
@@ -39,11 +42,17 @@ class Counts:
         for title, _, runs in table[1:]:
             number = title.split()[0]
             if number in self.sections:
-                self.checker.equal(title, int(runs.split()[0]), len(self._results(number)))
+                done, _, planned = runs.split()[:3]
+                self.checker.equal(title, int(done), len(self._results(number)))
+                self.checker.equal(title, int(planned), self._planned[number])
+                complete = re.findall(r"^Complete: \d+ of (\d+) ", self.sections[number].text, re.M)
+                for total in complete:
+                    self.checker.equal(f"{title}: complete", int(total), self._planned[number])
 
     def _tallies(self, table: list[list[str]]) -> None:
         for title, planned, done, *holes in table[1:]:
             number = title.split()[0]
+            self._planned[number] = int(planned)
             if number in self.sections:
                 self.checker.equal(title, int(done), len(self._results(number)))
             self.checker.equal(title, int(planned), int(done) + sum(int(n) for n in holes))

@@ -1,10 +1,12 @@
 """The statistics once more, by other routes than the package's own where there is one."""
 
+from functools import cache
 from math import lgamma
 from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
+from statsmodels.stats.multitest import multipletests
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -42,6 +44,15 @@ def flips(d: Array, alternative: str = "two-sided") -> float:
         return float(np.mean(np.abs(sums) >= abs(d.sum()) - slack))
     sign = 1 if alternative == "greater" else -1
     return float(np.mean(sign * sums >= sign * d.sum() - slack))
+
+
+@cache
+def holm(p: tuple[float, ...]) -> tuple[float, ...]:
+    """Holm's correction of a family, kept: statsmodels collects all garbage at each call.
+
+    That takes as long as the process is large, and a verdict asks for it again and again.
+    """
+    return tuple(float(value) for value in multipletests(p, method="holm")[1])
 
 
 def standardised(d: float, df: int, root_n: float, factor: float, level: float) -> list[float]:

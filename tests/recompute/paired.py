@@ -3,17 +3,17 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from tests.recompute.formulas import Array, fieller, flips, paired, small_sample, standardised
-from tests.recompute.reading import Section, Table, tables
+from tests.recompute.formulas import Array, fieller, flips, holm, paired, small_sample, standardised
+from tests.recompute.reading import Section, Table, metric_of, tables
 
 
 class Paired:
@@ -28,6 +28,8 @@ class Paired:
         first = next(iter(declared.values()), {"reference": next(iter(conditions))})
         reference = section.study.get("analysis", {}).get("reference") or first["reference"]
         self.base = self.arms[0] if section.kind == "confirm" else self.labels[reference]
+        self.optimism: float | None = None
+        """Points between the sweep's estimate and the confirmation's."""
         self.hypotheses: dict[str, tuple[str, str, str]] = {}
         if section.kind == "confirm":
             self.hypotheses[section.phase] = (self.arms[1], self.arms[0], "primary")
@@ -41,7 +43,11 @@ class Paired:
                 self.hypotheses[name] = (*pair, h.get("family", "primary"))
 
     def check(self) -> None:
-        """The tables of conditions, distances, comparisons, checks, order and optimism."""
+        """The tables of conditions, distances, comparisons, checks, order and optimism.
+
+        And the line on the evaluations' own errors.
+        """
+        self._errors()
         for table in tables(self.s.text):
             head = table[0]
             if head[:3] == ["", "n", "mean"]:
@@ -66,6 +72,17 @@ class Paired:
             expected = [[len(x)], [x.mean()], [x.std(ddof=1)], [low, high], [x.min()], [x.max()]]
             for cell, numbers in zip(cells, expected, strict=True):
                 self.checker.numbers(f"{self.s.phase} {name}", cell, numbers)
+
+    def _errors(self) -> None:
+        (line,) = re.findall(r"^Standard error of one run's own .*$", self.s.text, re.MULTILINE)
+        for label in self.s.values if re.search(r"\d", line.partition(":")[2]) else ():
+            (printed,) = re.findall(rf"[:,] {re.escape(label)} (\d\S*?)[,.](?:\s|$)", line)
+            expected = max(self.evaluation_errors(label))
+            self.checker.numbers(f"{self.s.phase} {label}: own error", printed, [expected])
+
+    def evaluation_errors(self, label: str) -> list[float]:
+        """Standard errors of an arm's own evaluations, run by run."""
+        return [run["metrics"][self.s.metric]["standard_error"] for run in self._runs(label)]
 
     def _distances(self, table: Table) -> None:
         for title, *cells in table[1:]:
@@ -105,7 +122,7 @@ class Paired:
         for name, *cells in table[1:]:
             runs = self._runs(name)
             for metric, cell in zip(table[0][1:], cells, strict=True):
-                x = np.array([r["metrics"][_key(metric)]["value"] for r in runs])
+                x = np.array([r["metrics"][metric_of(metric)]["value"] for r in runs])
                 self.checker.numbers(f"{self.s.phase} {name}", cell, [x.mean(), x.std(ddof=1)])
 
     def _runs(self, label: str) -> list[dict[str, Any]]:
@@ -122,7 +139,7 @@ class Paired:
     def _order(self, table: Table) -> None:
         for _, label, value, interval, verdict in table[1:]:
             name = next(n for n, h in self.hypotheses.items() if h[0] == label)
-            facts = self._facts(name)
+            facts = self.facts[name]
             where = f"{self.s.phase} order {label}"
             self.checker.numbers(where, value, facts["in percent"])
             self.checker.numbers(where, interval, facts["CI at Bonferroni's level"][:2])
@@ -137,7 +154,8 @@ class Paired:
         (points,) = re.findall(r"Optimism of the selection: ([-+.\d]+) points", self.s.text)
         selected = self._in_the_sweep()
         self.checker.numbers(f"{self.s.phase} optimism", table[1][-1], [selected])
-        self.checker.numbers(f"{self.s.phase} optimism", points, [selected - test])
+        self.optimism = selected - test
+        self.checker.numbers(f"{self.s.phase} optimism", points, [self.optimism])
 
     def _in_the_sweep(self) -> float:
         """The selected cell's estimate, from the sweep's runs of the same two configs.
@@ -169,7 +187,6 @@ class Paired:
 
     def _comparisons(self, table: Table) -> None:
         names = table[0][1:]
-        facts = {name: self._facts(name) for name in names}
         for title, *cells in table[1:]:
             key = title.replace("*", "")
             for name, cell in zip(names, cells, strict=True):
@@ -185,7 +202,7 @@ class Paired:
                     self.checker.equal(where, int(cell.split()[0]), len(self._pairs(name)[0]))
                 elif "not defined" not in cell:
                     self.checker.numbers(
-                        where, cell, facts[name][re.sub(r" at ±.*| at power.*", "", key)]
+                        where, cell, self.facts[name][re.sub(r" at ±.*| at power.*", "", key)]
                     )
 
     def _pairs(self, name: str) -> tuple[Array, Array]:
@@ -199,8 +216,7 @@ class Paired:
 
     def _holm(self, name: str, p_of: Callable[[str], float]) -> float:
         family = self._family(name)
-        adjusted = multipletests([p_of(other) for other in family], method="holm")[1]
-        return float(adjusted[family.index(name)])
+        return holm(tuple(p_of(other) for other in family))[family.index(name)]
 
     def _p(self, name: str) -> float:
         c, r = self._pairs(name)
@@ -238,8 +254,12 @@ class Paired:
             return "INCONCLUSIVE"
         return "SUPPORTED" if c.mean() < r.mean() else "REJECTED"
 
+    @cached_property
+    def facts(self) -> dict[str, dict[str, list[float | None]]]:
+        """Expected numbers of each hypothesis, by the row's title; a report repeats them often."""
+        return {name: self._facts(name) for name in self.hypotheses}
+
     def _facts(self, name: str) -> dict[str, list[float | None]]:
-        """Expected numbers by the row's title."""
         c, r = self._pairs(name)
         if not self._testable(name) or np.array_equal(c, r):
             return _Nothing()
@@ -295,11 +315,6 @@ class Paired:
             "detectable": [mde(alpha)],
             "the same at Bonferroni's level": [mde(alpha / k)],
         }  # fmt: skip
-
-
-def _key(label: str) -> str:
-    """A metric's name, from how people read it."""
-    return label.replace(" ", "_").replace("MSE", "mse")
 
 
 class _Nothing(dict[str, list[float | None]]):

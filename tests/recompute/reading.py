@@ -59,6 +59,11 @@ def _unit(text: str) -> float:
     return float(10.0 ** (int(exponent or 0) - decimals))
 
 
+def metric_of(label: str) -> str:
+    """A metric's name, from how people read it."""
+    return label.replace(" ", "_").replace("MSE", "mse")
+
+
 def tables(text: str) -> list[Table]:
     """Every Markdown table as rows of cells, without its ruler."""
     found: list[Table] = []
@@ -92,16 +97,43 @@ class Section:
         self.kind = declared.get("kind", self.phase)
         self.results: dict[str, dict[str, Any]] = {}
         self.values: dict[str, dict[int, float]] = {}
+        self.references: dict[str, Any] = {}
 
     def read(self) -> None:
         """All values behind links; every result of the phase must be linked to."""
         for table in tables(self.text):
             self._read(table)
+        for table in tables(self.text):
+            self._predictors(table)
         shown = {link for _, link in LINK.findall(self.text)}
         there = {
             str(p.relative_to(self.root)) for p in self.root.glob(f"runs/{self.phase}/*/r*.json")
         }
         self.checker.equal(f"{self.phase}: results shown", shown, there)
+        for done in re.findall(r"^Complete: (\d+) of ", self.text, re.MULTILINE):
+            self.checker.equal(f"{self.phase}: complete", int(done), len(there))
+
+    def _alone(
+        self, where: str, titles: list[str], cells: list[str], result: dict[str, Any]
+    ) -> None:
+        """A run of a pilot: its metrics, then its time."""
+        *metrics, seconds = cells
+        for title, cell in zip(titles, metrics, strict=True):
+            name = metric_of(title)
+            measured = result["metrics"].get(name) or result["metrics"][self.metric]
+            self.checker.numbers(f"{where} {title}", cell, [measured["value"]])
+        if seconds != "not recorded":
+            self.checker.numbers(f"{where} seconds", seconds, [result["device_s"]])
+
+    def _predictors(self, table: Table) -> None:
+        """Rows of reference predictors: the value, and its standard error where it is printed."""
+        for title, *cells in (row for row in table if row[0].startswith("*reference:*")):
+            by_title = {name.replace("_", " "): of for name, of in self.references.items()}
+            measured = by_title[title.partition(" ")[2]]
+            value, *errors = (cell for cell in cells if cell)
+            self.checker.numbers(f"{self.phase} {title}", value, [measured["value"]])
+            for error in errors:
+                self.checker.numbers(f"{self.phase} {title}", error, [measured["standard_error"]])
 
     def _read(self, table: Table) -> None:
         """Values by column, or by row where columns are seeds, each as it is printed."""
@@ -112,10 +144,14 @@ class Section:
                 for printed, link in LINK.findall(cell):
                     result = json.loads((self.root / link).read_text(encoding="utf-8"))
                     value = result["metrics"][self.metric]["value"]
+                    where = f"{self.phase} {link}"
+                    self.references = result["references"].get(self.metric, {})
                     if head[0] == "Condition":
-                        self.checker.equal(f"{self.phase} {link}", int(printed), result["seed"])
+                        self.checker.equal(where, int(printed), result["seed"])
+                        self._alone(where, head[2:-2], row[2:-1], result)
                         continue
-                    arm = row[0] if by_row else name
-                    self.checker.numbers(f"{self.phase} {link}", printed, [value])
+                    arm, seed = (row[0], name.removeprefix("seed ")) if by_row else (name, row[0])
+                    self.checker.equal(f"{where}: seed", seed, str(result["seed"]))
+                    self.checker.numbers(where, printed, [value])
                     self.values.setdefault(arm, {})[result["seed"]] = value
                     self.results[arm] = result

@@ -1,6 +1,7 @@
 """Sections of sweeps: differences with half-widths, and trends."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ class Sweep:
     def __init__(self, section: Section) -> None:
         self.s, self.checker = section, section.checker
         self.base = next(iter(section.values))
+        self.estimates: dict[str, list[float | None]] = {}
+        """Difference and half-width by arm, in percent."""
 
     def check(self) -> None:
         """The tables of settings and of trends."""
@@ -24,6 +27,19 @@ class Sweep:
                 self._settings(table)
             elif "Page's L" in table[0]:
                 self._trends(table)
+        here = r"^Selected: (.*?), by the declared rule: .* is (\S+% ± \S+?);"
+        self._selected(re.findall(here, self.s.text, re.MULTILINE))
+
+    def check_findings(self, text: str) -> None:
+        """What the report's findings repeat of the selection."""
+        said = rf"^- Phase \w+, {self.s.phase}: (.*) is selected \(estimate (\S+% ± \S+),"
+        self._selected(re.findall(said, text, re.MULTILINE))
+
+    def _selected(self, printed: list[tuple[str, str]]) -> None:
+        for label, estimate in printed:
+            if label in self.estimates:  # not so where the reference was tuned, too
+                where = f"{self.s.phase} selected {label}"
+                self.checker.numbers(where, estimate, self.estimates[label])
 
     def _settings(self, table: Table) -> None:
         base = self.s.values[self.base]
@@ -33,11 +49,12 @@ class Sweep:
                 continue
             c, r, seeds = paired(self.s.values[arm], base)
             percents = 100 * (c - r) / np.mean(list(base.values()))
-            expected = [percents.mean()]
+            expected: list[float | None] = [percents.mean()]
             if len(seeds) > 1:
                 quantile = stats.t.ppf(1 - self.s.alpha / 2, len(seeds) - 1)
                 expected.append(quantile * stats.sem(percents))
             self.checker.equal(f"{self.s.phase} {arm}", int(pairs), len(seeds))
+            self.estimates[arm] = expected
             self.checker.numbers(f"{self.s.phase} {arm}", difference, expected)
 
     def _trends(self, table: Table) -> None:

@@ -25,7 +25,9 @@ def recompute(root: Path) -> tuple[int, list[str]]:
         section.read()
         sections[part.split()[1].rstrip(":")] = section
         if section.kind == "sweep":
-            Sweep(section).check()
+            sweep = Sweep(section)
+            sweep.check()
+            sweep.check_findings(text)
         elif section.kind == "diagnostics":
             Diagnosed(section).check()
         elif section.kind != "pilot" and "### Comparisons" in part:

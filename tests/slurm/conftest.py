@@ -106,11 +106,6 @@ def _line(key: str, value: Value) -> str:
     return f"{key} = {json.dumps(value)}"
 
 
-def only_pilot(workspace: Workspace) -> None:
-    """Let the study end with its pilot."""
-    edit(workspace, '[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
-
-
 @contextmanager
 def closed(cluster: Cluster, partition: str = "normal") -> Iterator[None]:
     """While a partition takes jobs and starts none."""

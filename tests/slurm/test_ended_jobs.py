@@ -12,8 +12,8 @@ from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.cluster import Cluster
 from slurm.testcluster.daemons import NODE_VARIABLE
-from tests.pipeline.conftest import Cli, state_of
-from tests.slurm.conftest import hold, only_pilot, release, set_profile
+from tests.pipeline.conftest import Cli, only_pilot, state_of
+from tests.slurm.conftest import hold, release, set_profile
 from tests.slurm.looks import (
     accounted,
     nodes_of,

@@ -8,8 +8,8 @@ from pipeline.failures.kinds import FailureClass
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
 from slurm.testcluster.memory import by_cgroups
-from tests.pipeline.conftest import Cli, edit, state_of
-from tests.slurm.conftest import only_pilot, set_profile, temporary_cluster, use
+from tests.pipeline.conftest import Cli, edit, only_pilot, state_of
+from tests.slurm.conftest import set_profile, temporary_cluster, use
 from tests.slurm.looks import only_job, queue, wait_for
 
 

@@ -15,6 +15,7 @@ from tests.conftest import NO_GPU
 from tests.training import oracle
 from training.batches import Batch
 from training.config import IREDConfig
+from training.stack import Stack
 from training.weights import Layout, export_model, initial_weights
 
 TINY: dict[str, Any] = {
@@ -55,6 +56,16 @@ MININGS: dict[str, dict[str, Any]] = {
     "hardest natural": {"strategy": "hardest_n", "candidates": 5, "kept": 2},
     "hardest random": {"strategy": "hardest_n", "candidates": 3, "source": "random"},
     "ohem": {"strategy": "ohem", "kept_share": 0.4},
+}
+
+
+# Every schedule of the learning rate, for trainings of nine steps and more; by a name for each.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {"shape": "constant"},
+    "warm-up": {"shape": "constant", "warmup_steps": 4},
+    "cosine": {"shape": "cosine"},
+    "cosine to a floor": {"shape": "cosine", "warmup_steps": 3, "floor_share": 0.1},
+    "linear": {"shape": "linear", "warmup_steps": 1, "floor_share": 0.25},
 }
 
 
@@ -147,3 +158,15 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference in units of the largest entry."""
     ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300))
+
+
+def poison_first_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first model of every stack begin with weights that are no numbers."""
+    initial = Stack.initial_weights
+
+    def poisoned(self: Stack) -> Tensor:
+        weights = initial(self)
+        weights[0] = torch.nan
+        return weights
+
+    monkeypatch.setattr(Stack, "initial_weights", poisoned)

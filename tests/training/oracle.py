@@ -6,10 +6,13 @@ the names of the parameters. Slow on purpose: nothing is reused, cached or writt
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 Parameters = dict[str, Tensor]
 
@@ -247,6 +250,28 @@ def sample(
     return x if quirks else s.per_root[0] * x
 
 
+def rate_schedule(
+    optimiser: Optimizer,
+    *,
+    steps: int,
+    shape: str,
+    warmup_steps: int = 0,
+    floor_share: float = 0.0,
+) -> LRScheduler:
+    """Compose torch's own schedulers for a training of `steps` steps, to be stepped after each."""
+    peak, left = optimiser.param_groups[0]["lr"], steps - warmup_steps
+    decay: LRScheduler
+    if shape == "cosine":
+        decay = CosineAnnealingLR(optimiser, left, eta_min=floor_share * peak)
+    else:
+        end = 1.0 if shape == "constant" else floor_share
+        decay = LinearLR(optimiser, start_factor=1.0, end_factor=end, total_iters=left)
+    if warmup_steps == 0:
+        return decay
+    warmup = LinearLR(optimiser, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
+    return SequentialLR(optimiser, [warmup, decay], milestones=[warmup_steps])
+
+
 class Trainer:
     """The training of one model with torch's own optimiser and clipping."""
 
@@ -260,10 +285,12 @@ class Trainer:
         ema_decay: float,
         ema_every: int,
         ema_warmup: int,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
     ) -> None:
         self.p = {name: value.clone().requires_grad_(True) for name, value in parameters.items()}
         self.average = {name: value.clone() for name, value in parameters.items()}
         self.optimiser = torch.optim.Adam(self.p.values(), lr=learning_rate, betas=betas)
+        self.schedule = schedule(self.optimiser) if schedule else None
         self.grad_clip, self.ema_decay = grad_clip, ema_decay
         self.ema_every, self.ema_warmup = ema_every, ema_warmup
         self.calls = 0
@@ -275,6 +302,8 @@ class Trainer:
         result.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.p.values(), self.grad_clip)
         self.optimiser.step()
+        if self.schedule:
+            self.schedule.step()
         self._update_average()
         return result
 

@@ -15,7 +15,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.helpers import MININGS, FakeContext, FakeRun, config, scratch
+from tests.training.helpers import (
+    MININGS,
+    SCHEDULES,
+    FakeContext,
+    FakeRun,
+    config,
+    poison_first_model,
+    scratch,
+)
 from training import checkpoint
 from training.config import IREDConfig
 from training.outcome import Outcome
@@ -88,8 +96,14 @@ def unstopped(strategy: str) -> tuple[list[Outcome], FakeContext, list[FakeRun]]
     """Train a stack without a stop, once per strategy."""
     if strategy not in _unstopped:
         settings = [
-            config(mining=MININGS[strategy], steps=9, curve_every=4, learning_rate=rate)
-            for rate in (1e-2, 1e-2, 1e-3)
+            config(
+                mining=MININGS[strategy],
+                steps=9,
+                curve_every=4,
+                learning_rate=rate,
+                schedule=SCHEDULES[schedule],
+            )
+            for rate, schedule in ((1e-2, "constant"), (1e-2, "cosine"), (1e-3, "linear"))
         ]
         runs = runs_of(settings, SEEDS)
         _unstopped[strategy] = (*train(runs), runs)
@@ -150,16 +164,7 @@ def test_each_run_has_one_file() -> None:
 
 def test_a_failed_run_keeps_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is to be tried from the beginning, while its neighbour keeps its weights."""
-    from training.stack import Stack
-
-    initial = Stack.initial_weights
-
-    def poisoned(self: Stack) -> torch.Tensor:
-        weights = initial(self)
-        weights[0] = torch.nan
-        return weights
-
-    monkeypatch.setattr(Stack, "initial_weights", poisoned)
+    poison_first_model(monkeypatch)
     runs = runs_of([config()] * 2, [1, 2])
     train(runs, stop_after=3)
     outcomes, _ = train(runs)
@@ -181,6 +186,7 @@ def resumed_step(runs: list[FakeRun]) -> int:
     [
         ({"learning_rate": 2e-2}, 1, "config.learning_rate is 0.01, here 0.02"),
         ({"steps": 10}, 1, "config.steps is 9, here 10"),
+        ({"schedule": {"shape": "linear"}}, 1, "config.schedule is None, here "),
         ({"mining": {"strategy": "random"}}, 1, "config.mining.strategy is none, here random"),
         ({}, 2, "seed is 1, here 2"),
     ],

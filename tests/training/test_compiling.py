@@ -96,6 +96,7 @@ def test_a_compiled_run_is_exact_and_resumes_to_the_same_bits(
         held_out_size=BLOCK,
         curve_size=BLOCK,
         sampler_inner_steps=1,
+        schedule={"shape": "cosine", "warmup_steps": 4},
     )
     runs = [FakeRun(name, seed, setting) for name, seed in (("a", 0), ("b", 1))]
     whole = (*train(runs), runs)

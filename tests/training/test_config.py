@@ -7,7 +7,8 @@ import torch
 from pydantic import ValidationError
 
 from tests.training.helpers import FakeContext, FakeRun, config
-from training.config import Diagnostics, IREDConfig, stack_key
+from training.config import Diagnostics, IREDConfig, settings_of, stack_key
+from training.schedules import ConstantRate, CosineDecay, LinearDecay, RateSchedule
 from training.stack import Stack
 from training.strategies import (
     AdversarialMining,
@@ -26,6 +27,7 @@ from training.trainer import IREDTrainer
 ADVERSARIAL = {"strategy": "adversarial", "contrastive_weight": 0.5, "opt_steps": 2}
 FEW = {"every": 10**5, "probes": 8}
 PART = {**ADVERSARIAL, "fraction": 0.5}
+COSINE = {"shape": "cosine", "warmup_steps": 2}
 RAMP = {"strategy": "curriculum", "ramp": "noise_scale", "start": 5.0}
 HARDEST = {"strategy": "hardest_n", "candidates": 3}
 
@@ -41,6 +43,13 @@ HARDEST = {"strategy": "hardest_n", "candidates": 3}
         ({"learning_rate": float("inf")}, "finite number"),
         ({"ridge": 0.0}, "greater than 0"),
         ({"adam_beta2": 1.0}, "less than 1"),
+        ({"schedule": {"shape": "cosin"}}, "'constant', 'cosine', 'linear'"),
+        ({"schedule": {"warmup_steps": 5}}, "discriminator 'shape'"),
+        ({"schedule": {"shape": "constant", "floor_share": 0.1}}, "Extra inputs are not permitted"),
+        ({"schedule": {"shape": "cosine", "floor_share": 1.0}}, "less than 1"),
+        ({"schedule": {"shape": "constant", "warmup_steps": 10**5}}, "lower schedule.warmup_steps"),
+        ({"schedule": {**COSINE, "warmup_steps": 99_999}}, "leaves 1 for the rest of the schedule"),
+        ({"schedule": COSINE, "steps": 2}, "schedule.warmup_steps = 2 of steps = 2 leaves 0 for"),
         ({"precision": "fp8"}, "'fp32', 'fp64', 'tf32' or 'bf16'"),
         ({"held_out_size": 100, "curve_size": 101}, "lower curve_size"),
         ({"mining": {"strategy": "adverserial"}}, "'none', 'random', 'adversarial', 'curr"),
@@ -111,12 +120,27 @@ def test_a_config_survives_its_json() -> None:
     assert IREDConfig.model_validate(original.model_dump(mode="json")) == original
 
 
+def test_whoever_sets_no_schedule_has_the_settings_of_before() -> None:
+    """What is named by settings, run folders and checkpoints, is found again by a later version."""
+    silent, spoken = config(), config(schedule={"shape": "constant"})
+    for dump in (silent.model_dump(), spoken.model_dump(mode="json"), settings_of(silent)):
+        assert "schedule" not in dump
+        assert dump["learning_rate"] == 1e-2
+    assert silent == spoken
+    assert silent.model_dump_json() == spoken.model_dump_json()
+    for table in ({"shape": "constant", "warmup_steps": 1}, {"shape": "linear"}):
+        told = config(schedule=table)
+        assert settings_of(told)["schedule"].items() >= table.items()
+        assert IREDConfig.model_validate_json(told.model_dump_json()) == told
+
+
 def test_numbers_stack_and_shapes_do_not() -> None:
     """Runs share a stack when they differ in nothing but numbers that belong to a model."""
     adversarial = {"strategy": "adversarial"}
     base = config(mining=adversarial)
     for together in (
         config(mining=adversarial, learning_rate=0.5),
+        config(mining=adversarial, schedule=COSINE),
         config(mining={**adversarial, "noise_scale": 1.0}),
         config(mining={**adversarial, "contrastive_weight": 1.0}),
     ):
@@ -143,6 +167,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "batch_size": (9, {}),
     "steps": (7, {}),
     "learning_rate": (2e-2, {}),
+    "schedule": ({"shape": "cosine"}, {}),
     "adam_beta1": (0.8, {}),
     "adam_beta2": (0.9, {}),
     "grad_clip": (1e-6, {}),
@@ -188,6 +213,18 @@ MINING_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ohem kept_share": (0.25, {"strategy": "ohem"}),
 }
 
+# And for those of each schedule.
+SCHEDULE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "constant shape": ("linear", {}),
+    "constant warmup_steps": (1, {"shape": "constant"}),
+    "cosine shape": ("linear", {}),
+    "cosine warmup_steps": (1, COSINE),
+    "cosine floor_share": (0.5, COSINE),
+    "linear shape": ("constant", {}),
+    "linear warmup_steps": (1, {"shape": "linear"}),
+    "linear floor_share": (0.5, {"shape": "linear"}),
+}
+
 # And for those of an instrumented run.
 DIAGNOSTICS = {"every": 2, "probes": 8}
 DIAGNOSTICS_CHANGES = {"every": 3, "probes": 9, "opt_steps": 1, "noise_scale": 1.0}
@@ -206,6 +243,15 @@ def test_every_key_is_accounted_for() -> None:
     """A new setting needs a case above."""
     assert set(CHANGES) == set(IREDConfig.model_fields)
     assert set(DIAGNOSTICS_CHANGES) == set(Diagnostics.model_fields)
+    shapes: dict[str, type[Settings]] = {
+        "constant": ConstantRate,
+        "cosine": CosineDecay,
+        "linear": LinearDecay,
+    }
+    assert set(get_args(get_args(RateSchedule)[0])) == set(shapes.values())
+    assert set(SCHEDULE_CHANGES) == {
+        f"{shape} {key}" for shape, model in shapes.items() for key in model.model_fields
+    }
     members = get_args(get_args(Mining)[0])
     assert set(members) == set(STRATEGIES.values())
     assert set(MINING_CHANGES) == {
@@ -241,6 +287,18 @@ def test_every_key_of_a_strategy_changes_something_observable(name: str) -> None
     else:
         before, after, size = table, {**table, key: value}, {}
     assert observable(config(mining=after, **size)) != observable(config(mining=before, **size))
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULE_CHANGES))
+def test_every_key_of_a_schedule_changes_something_observable(name: str) -> None:
+    """Nor is a setting of the learning rate's schedule inert, in any shape that has it."""
+    shape, key = name.split()
+    value, table = SCHEDULE_CHANGES[name]
+    if key == "shape":
+        before, after = {"shape": shape}, {"shape": value}
+    else:
+        before, after = table, {**table, key: value}
+    assert observable(config(schedule=after)) != observable(config(schedule=before))
 
 
 @pytest.mark.parametrize("key", DIAGNOSTICS_CHANGES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.reading import watched
-from tests.training.helpers import FakeContext, FakeRun, config
+from tests.training.helpers import SCHEDULES, FakeContext, FakeRun, config
 from training import compiling
 from training.trainer import IREDTrainer
 
@@ -37,6 +37,16 @@ def test_every_setting_is_read_in_every_condition(
 
         assert [outcome.failure for outcome in outcomes] == [None, None]
         assert [reading.unread(run.run_id) for run in runs] == [[], []]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_setting_of_a_schedule_is_read(name: str) -> None:
+    """By the shapes that have no use for a floor, too: those have no such setting."""
+    run = FakeRun("a", 0, config(schedule=SCHEDULES[name]))
+    with watched({run.run_id: run.config}) as reading:
+        list(IREDTrainer().train([run], FakeContext()))
+
+        assert reading.unread("a") == []
 
 
 @pytest.mark.parametrize("strategy", ["none", "random", "adversarial"])

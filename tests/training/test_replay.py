@@ -20,6 +20,9 @@ from training.stack import Stack, State
 CPU = torch.device("cpu")
 End = tuple[list[Outcome], FakeContext, list[FakeRun]]
 
+# Rates of runs of a stack: recorded steps have to follow each.
+RATES = ({"shape": "cosine", "warmup_steps": 6}, {"shape": "constant"})
+
 
 def steps_of(
     strategy: dict[str, Any],
@@ -30,8 +33,8 @@ def steps_of(
     compiled: bool = False,
 ) -> tuple[State, list[Losses]]:
     """Train two runs that share no seed, and return where that led."""
-    setting = config(mining=strategy, steps=count)
-    stack = Stack([setting, setting], [3, 1], device)
+    settings = [config(mining=strategy, steps=count, schedule=table) for table in RATES]
+    stack = Stack(settings, [3, 1], device)
     stack.compiler = Compiler(device, pays=compiled)
     with torch.inference_mode():
         state = State.initial(stack.initial_weights())
@@ -60,8 +63,14 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
 def trained(strategy: str, stops: tuple[int, ...] = ()) -> End:
     """Train two runs of a seed, one of another and one that diverges, in pieces, to their end."""
     settings = [
-        config(mining=MININGS[strategy], steps=24, curve_every=5, learning_rate=rate)
-        for rate in (1e-2, 5e-3, 1e-2, 1.0)
+        config(
+            mining=MININGS[strategy],
+            steps=24,
+            curve_every=5,
+            learning_rate=rate,
+            schedule=RATES[index % 2],
+        )
+        for index, rate in enumerate((1e-2, 5e-3, 1e-2, 1.0))
     ]
     runs = [FakeRun(str(i), (3, 3, 1, 2)[i], setting) for i, setting in enumerate(settings)]
     for stop in stops:

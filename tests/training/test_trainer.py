@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.trainer import Trainer
-from tests.training.helpers import MININGS, FakeContext, FakeRun, config
+from tests.training.helpers import MININGS, FakeContext, FakeRun, config, poison_first_model
 from training import progress
 from training.outcome import Outcome
 from training.stack import Stack
@@ -100,6 +100,7 @@ def test_progress_spans_the_run() -> None:
             "loss",
             "denoising_loss",
             "contrastive_loss",
+            "learning_rate",
             "gradient_norm",
             "clipped_share",
             "reverted_share",
@@ -123,14 +124,7 @@ def test_a_diverged_run_fails_and_its_neighbour_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The failure names loss and step; the neighbour's metrics are finite."""
-    initial = Stack.initial_weights
-
-    def poisoned(self: Stack) -> torch.Tensor:
-        weights = initial(self)
-        weights[0] = torch.nan
-        return weights
-
-    monkeypatch.setattr(Stack, "initial_weights", poisoned)
+    poison_first_model(monkeypatch)
     setting = config()
     outcomes, context = train([FakeRun("bad", 0, setting), FakeRun("good", 1, setting)])
     assert outcomes[0].failure == "loss is nan at step 1"

@@ -1,10 +1,12 @@
 """Many steps of training against a plain trainer with torch's own optimiser."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from tests.training import oracle
-from tests.training.helpers import MININGS, config, draws_of, relative_error
+from tests.training.helpers import MININGS, SCHEDULES, config, draws_of, relative_error
 from training import stack as stack_module
 from training.config import IREDConfig
 from training.loop import train_stack
@@ -80,6 +82,42 @@ def test_a_run_trains_the_same_alone_and_in_a_stack(strategy: str) -> None:
     for place, run in ((1, alone[0]), (0, alone[1]), (2, alone[1])):
         assert relative_error(together.weights[place], run.weights[0]) < 1e-11
         assert relative_error(together.average[place], run.average[0]) < 1e-11
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_weights_equal_a_plain_trainer_s_under_every_schedule(name: str) -> None:
+    """The rate of each step is the one that torch's schedulers would have given it."""
+    setting = config(schedule=SCHEDULES[name], precision="fp64", steps=60, curve_every=1000)
+    stack = stack_of([setting], [5])
+    source = stack.batches()
+    plain = oracle.Trainer(
+        export_model(stack.initial_weights(), stack.layout, 0),
+        learning_rate=setting.learning_rate,
+        betas=(setting.adam_beta1, setting.adam_beta2),
+        grad_clip=setting.grad_clip,
+        ema_decay=setting.ema_decay,
+        ema_every=setting.ema_every,
+        ema_warmup=setting.ema_warmup,
+        schedule=partial(oracle.rate_schedule, steps=setting.steps, **SCHEDULES[name]),
+    )
+    how = oracle.Setting(**setting.mining.model_dump())
+    for _ in range(setting.steps):
+        plain.step(draws_of(source.next(), 0), how)
+    state = train(stack)
+    for flat, theirs in ((state.weights, plain.p), (state.average, plain.average)):
+        for parameter, value in export_model(flat, stack.layout, 0).items():
+            assert relative_error(value, theirs[parameter].detach()) < 1e-10, parameter
+
+
+def test_schedules_train_in_one_stack_as_if_alone() -> None:
+    """A rate belongs to a model in every step, not to its stack."""
+    variants = [config(schedule=table, steps=20, precision="fp64") for table in SCHEDULES.values()]
+    together = train(stack_of(variants, [0] * len(variants)))
+    for index, variant in enumerate(variants):
+        alone = train(stack_of([variant], [0]))
+        assert relative_error(together.weights[index], alone.weights[0]) < 1e-11
+    rows = {tuple(row.tolist()) for row in together.weights}
+    assert len(rows) == len(variants)
 
 
 def test_runs_with_their_own_numbers_train_in_one_stack() -> None:

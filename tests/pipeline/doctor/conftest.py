@@ -7,7 +7,7 @@ import pytest
 from pipeline.profiles import SlurmProfile, load_profile
 from pipeline.workspace import Workspace
 from tests.fakeslurm.control import FakeSlurm
-from tests.pipeline.conftest import edit
+from tests.pipeline.conftest import on_cluster
 
 PROFILES = """
 [profiles.cluster]
@@ -23,10 +23,7 @@ max_submitted = 10
 @pytest.fixture
 def cluster(workspace: Workspace, fake_slurm: FakeSlurm) -> FakeSlurm:
     """A cluster beside a workspace with a profile for it."""
-    path = workspace.root / "slurm" / "profiles.toml"
-    path.parent.mkdir()
-    path.write_text(PROFILES, encoding="utf-8")
-    edit(workspace, 'name = "toy"', 'name = "toy"\nprofile = "cluster"')
+    on_cluster(workspace, PROFILES)
     return fake_slurm
 
 

@@ -7,12 +7,12 @@ from pipeline.doctor.repair import repair
 from pipeline.site import open_site
 from pipeline.state import RunStatus
 from pipeline.workspace import Workspace
-from tests.pipeline.conftest import edit, state_of, wait_for
+from tests.pipeline.conftest import only_pilot, state_of, wait_for
 
 
 def test_a_local_task_is_adopted_while_it_runs(workspace: Workspace) -> None:
     """The process goes on, and its result is the run's."""
-    edit(workspace, '\n[phases.multiseed]\nseeds = "0-5"\nconfirmatory = true\n', "")
+    only_pilot(workspace)
     (workspace.root / "hold").touch()
     before = advance(open_site(workspace, None)).state
     code = workspace.state_dir / "code"

@@ -1,0 +1,1 @@
+"""Names and texts of a study mean nothing to file systems, shells, Slurm, Markdown or terminals."""
