@@ -20,7 +20,7 @@ from training.stack import Stack, State
 CPU = torch.device("cpu")
 End = tuple[list[Outcome], FakeContext, list[FakeRun]]
 
-# Rates of two runs: recorded steps have to follow each.
+# Rates of runs of a stack: recorded steps have to follow each.
 RATES = ({"shape": "cosine", "warmup_steps": 6}, {"shape": "constant"})
 
 
@@ -63,8 +63,14 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
 def trained(strategy: str, stops: tuple[int, ...] = ()) -> End:
     """Train two runs of a seed, one of another and one that diverges, in pieces, to their end."""
     settings = [
-        config(mining=MININGS[strategy], steps=24, curve_every=5, learning_rate=rate)
-        for rate in (1e-2, 5e-3, 1e-2, 1.0)
+        config(
+            mining=MININGS[strategy],
+            steps=24,
+            curve_every=5,
+            learning_rate=rate,
+            schedule=RATES[index % 2],
+        )
+        for index, rate in enumerate((1e-2, 5e-3, 1e-2, 1.0))
     ]
     runs = [FakeRun(str(i), (3, 3, 1, 2)[i], setting) for i, setting in enumerate(settings)]
     for stop in stops:
