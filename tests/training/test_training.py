@@ -1,9 +1,12 @@
 """Many steps of training against a plain trainer with torch's own optimiser."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from tests.training import oracle
 from tests.training.helpers import MININGS, SCHEDULES, config, draws_of, relative_error
@@ -37,6 +40,32 @@ def stack_of(configs: list[IREDConfig], seeds: list[int]) -> Stack:
     return Stack(configs, seeds, CPU)
 
 
+def plain_trainer(
+    stack: Stack, schedule: Callable[[Optimizer], LRScheduler] | None = None
+) -> oracle.Trainer:
+    """Return a plain trainer of the stack's first model."""
+    setting = stack.config
+    return oracle.Trainer(
+        export_model(stack.initial_weights(), stack.layout, 0),
+        learning_rate=setting.learning_rate,
+        betas=(setting.adam_beta1, setting.adam_beta2),
+        grad_clip=setting.grad_clip,
+        ema_decay=setting.ema_decay,
+        ema_every=setting.ema_every,
+        ema_warmup=setting.ema_warmup,
+        schedule=schedule,
+    )
+
+
+def distance(stack: Stack, state: State, plain: oracle.Trainer) -> float:
+    """Return the largest relative error of any weight or average of the stack's first model."""
+    return max(
+        relative_error(value, theirs[name].detach())
+        for flat, theirs in ((state.weights, plain.p), (state.average, plain.average))
+        for name, value in export_model(flat, stack.layout, 0).items()
+    )
+
+
 @pytest.mark.parametrize(("strategy", "quirks"), READINGS)
 def test_weights_and_average_equal_a_plain_trainer_after_many_steps(
     strategy: str, quirks: bool
@@ -55,22 +84,11 @@ def test_weights_and_average_equal_a_plain_trainer_after_many_steps(
     )
     stack = stack_of([setting], [5])
     source = stack.batches()
-    plain = oracle.Trainer(
-        export_model(stack.initial_weights(), stack.layout, 0),
-        learning_rate=setting.learning_rate,
-        betas=(setting.adam_beta1, setting.adam_beta2),
-        grad_clip=setting.grad_clip,
-        ema_decay=setting.ema_decay,
-        ema_every=setting.ema_every,
-        ema_warmup=setting.ema_warmup,
-    )
+    plain = plain_trainer(stack)
     how = oracle.Setting(**setting.mining.model_dump(), quirks=quirks)
     for step in range(1, setting.steps + 1):
         plain.step(draws_of(source.next(), 0), how.at(step, setting.steps))
-    state = train(stack)
-    for flat, theirs in ((state.weights, plain.p), (state.average, plain.average)):
-        for name, value in export_model(flat, stack.layout, 0).items():
-            assert relative_error(value, theirs[name].detach()) < 1e-9, name
+    assert distance(stack, train(stack), plain) < 1e-9
 
 
 @pytest.mark.parametrize("strategy", MININGS)
@@ -90,23 +108,12 @@ def test_weights_equal_a_plain_trainer_s_under_every_schedule(name: str) -> None
     setting = config(schedule=SCHEDULES[name], precision="fp64", steps=60, curve_every=1000)
     stack = stack_of([setting], [5])
     source = stack.batches()
-    plain = oracle.Trainer(
-        export_model(stack.initial_weights(), stack.layout, 0),
-        learning_rate=setting.learning_rate,
-        betas=(setting.adam_beta1, setting.adam_beta2),
-        grad_clip=setting.grad_clip,
-        ema_decay=setting.ema_decay,
-        ema_every=setting.ema_every,
-        ema_warmup=setting.ema_warmup,
-        schedule=partial(oracle.rate_schedule, steps=setting.steps, **SCHEDULES[name]),
-    )
+    schedule = partial(oracle.rate_schedule, steps=setting.steps, **SCHEDULES[name])
+    plain = plain_trainer(stack, schedule)
     how = oracle.Setting(**setting.mining.model_dump())
     for _ in range(setting.steps):
         plain.step(draws_of(source.next(), 0), how)
-    state = train(stack)
-    for flat, theirs in ((state.weights, plain.p), (state.average, plain.average)):
-        for parameter, value in export_model(flat, stack.layout, 0).items():
-            assert relative_error(value, theirs[parameter].detach()) < 1e-10, parameter
+    assert distance(stack, train(stack), plain) < 1e-10
 
 
 def test_schedules_train_in_one_stack_as_if_alone() -> None:
