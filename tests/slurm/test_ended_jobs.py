@@ -84,6 +84,7 @@ def test_a_preempted_task_is_requeued_and_every_run_is_done_once(
     wait_until_training(study, 2)
     job_id, _ = only_job(study)
     (node,) = set(nodes_of(cluster).values())
+    wait_for(lambda: 0 not in seconds_of(cluster))  # Slurm counts them whole
     take_node(cluster, node)
     wait_for(lambda: "PREEMPTED" in accounted(cluster, job_id, "--duplicates"))
     release(study)
@@ -149,6 +150,12 @@ def test_a_time_limit_is_resumed_to_the_result_of_an_undisturbed_run(
     assert totals(study) == {UNDISTURBED}
 
 
+def seconds_of(cluster: Cluster) -> list[int]:
+    """How long each task in the queue has been running."""
+    text = cluster.run("squeue", "--noheader", "--array", "--Format=TimeUsed")
+    return [int(line.rpartition(":")[2]) for line in text.splitlines()]
+
+
 def take_node(cluster: Cluster, node: str) -> None:
     """Have a job of a higher tier take a whole node for a moment."""
     cluster.run(
@@ -162,8 +169,15 @@ def trainers_on(node: str, workspace: Workspace) -> list[psutil.Process]:
     return [
         process
         for process, environment in processes_of(workspace)
-        if environment.get(NODE_VARIABLE) == node and process.name().startswith("python")
+        if environment.get(NODE_VARIABLE) == node and _is_python(process)
     ]
+
+
+def _is_python(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("python")
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return False
 
 
 def finished(workspace: Workspace) -> list[str]:
