@@ -140,7 +140,10 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _is_shown(path: Path) -> bool:
-    return path.is_symlink() and path.readlink().parts[:1] == (ATTEMPTS,)
+    try:
+        return path.readlink().parts[:1] == (ATTEMPTS,)
+    except OSError:  # no link, or removed by another attempt meanwhile
+        return False
 
 
 def _second_name(source: Path | str, target: Path | str) -> None:
